@@ -1,0 +1,1 @@
+"""Benchmarks for asv; their shapes are those of `fastconv.testing.CASES`."""

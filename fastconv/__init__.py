@@ -1,0 +1,59 @@
+"""Fast convolution and pooling on NumPy arrays, forward and backward.
+
+The functions follow ``torch.nn.functional`` in names, argument order and defaults. To each ``f`` belongs an
+``f_backward``, which takes the gradient of the result and returns one gradient per array argument:
+
+    y = fastconv.conv2d(x, w, b, padding=1)
+    dx, dw, db = fastconv.conv2d_backward(dy, x, w, b, padding=1)
+
+`fastconv.layers` builds networks on them, `fastconv.models` has whole networks, the command ``fastconv`` trains them.
+Everything is imported when it is first used, so that ``import fastconv`` stays light.
+"""
+
+import os
+from importlib import import_module
+from typing import Any
+
+from fastconv.ops import MODULES as _OPS
+
+__version__ = "0.1.0.dev0"
+
+_RUNTIME = ("set_num_threads", "get_num_threads", "clear_workspaces")
+_SUBMODULES = (
+    "data",
+    "init",
+    "interop",
+    "layers",
+    "models",
+    "ops",
+    "optim",
+    "reference",
+    "runtime",
+    "schedule",
+    "testing",
+    "train",
+)
+
+__all__ = sorted([*_OPS, *_RUNTIME, *_SUBMODULES, "__version__"])
+
+# In a checkout, `models/` and `cli/` stand beside this package; an installed copy elsewhere must not be taken for them.
+_root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.isdir(os.path.join(_root, "asv_bench")) and os.path.isfile(os.path.join(_root, "models", "__init__.py")):
+    __path__.append(_root)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _OPS:
+        value = getattr(import_module(f"{__name__}.ops"), name)
+    elif name in _RUNTIME:
+        value = getattr(import_module(f"{__name__}.runtime"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value  # the next access finds it without a call
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

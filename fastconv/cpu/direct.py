@@ -1,0 +1,277 @@
+"""Direct convolution and its gradient with respect to the input: lanes are output channels, rows of the tile are pixels.
+
+Both are the same computation seen through different `taps`. The input is read where it lies, NCHW: a row of the register
+tile is an output pixel, its addresses differ from the next one's by the stride. A panel holds the weights of 16 or 32
+output channels. Sums stand in a block ``[pixels][channels]`` of scratch memory and leave through transposes in registers.
+
+Padding is never stored where a sum has many products in a kernel column: each kernel column is a call of its own, over the
+output columns and the kernel rows that meet real input, so that zeros are neither read nor multiplied (a 7x7 gradient
+went from 54 to 30 ms). Where sums are short, the rows that a task needs are copied between zeros first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from fastconv import jit
+from fastconv.cpu.loop import Program, kernel
+from fastconv.cpu.microkernel import call_tile
+from fastconv.cpu.panels import copy_rows, pack_weights, scatter_lanes
+from fastconv.cpu.schedule import SUMS_BYTES, Schedule
+from fastconv.cpu.simd import lanes, load, prefetch, prefetch_to_write, store
+from fastconv.cpu.taps import View, backward_view, forward_view
+from fastconv.geometry import ConvGeometry
+
+AHEAD = 16  # integers of each worker's state of prefetching: two cache lines
+ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs little
+
+
+@jit.inline
+def run_pass(args, region, first, last, index, x, panel, bias, sums, ahead, y, channels):
+    """Call the tiles of one pass over the spans first <= i < last of a region of one image."""
+    tables = args.tables
+    for i in range(first, last):
+        span = args.spans + 4 * i
+        source, target = x + span[0], sums + span[1]
+        for e in range(args.passes[span[2] + index], args.passes[span[2] + index + 1]):
+            call = args.calls + 9 * e
+            c, c_rows = target + call[6], tables + call[7]
+            s, s_rows = (bias, tables + args.no_offsets) if call[8] else (c, c_rows)
+            call_tile(
+                call[0], call[1], source + call[2], tables + call[3], tables + call[4],
+                panel, tables + call[5], c, c_rows, s, s_rows,
+            )  # fmt: skip
+            fetch_input(args, ahead, region[5] * args.x_columns)
+            fetch_output(ahead, y, args.y_plane, region[2], channels)
+
+
+# What to fetch ahead, kept in memory because it changes with every call of a tile:
+# [0] start of the next task's input, [1] its channel and [2] element, [3] lines a call; [4] channel and [5] element of the
+# output, [6] lines a call.
+
+
+@jit.inline
+def fetch_input(args, ahead, size):
+    """Prefetch a few lines of the next task's input: `size` elements of each channel."""
+    channel, element = ahead[1], ahead[2]
+    for _ in range(ahead[3]):
+        if channel < args.x_channels:
+            prefetch(args.x, ahead[0] + channel * args.x_plane + element)
+            element += lanes(args.x)
+            if element >= size:
+                element = 0
+                channel += 1
+    ahead[1], ahead[2] = channel, element
+
+
+@jit.inline
+def fetch_output(ahead, y, plane, size, channels):
+    """Prefetch a few lines of this region's output: the stores that come need not wait for them."""
+    channel, element = ahead[4], ahead[5]
+    for _ in range(ahead[6]):
+        if element < size:
+            prefetch_to_write(y, channel * plane + element)
+            channel += 1
+            if channel >= channels:
+                channel = 0
+                element += lanes(y)
+    ahead[4], ahead[5] = channel, element
+
+
+@jit.inline
+def write_out(sums, vectors, first, last, y, plane, channels):
+    """Pixels first <= p < last of the sums to a block of at most `vectors` x lanes channels."""
+    n = lanes(y)
+    for v in range(0, min(vectors * n, channels), n):
+        source = sums + (first * vectors * n + v)
+        scatter_lanes(source, vectors * n, last - first, y + (v * plane + first), plane, min(n, channels - v))
+
+
+@kernel(
+    x="real", panels="real", biases="real", y="real",
+    regions="int64", spans="int64", passes="int64", calls="int64", tables="int32", no_offsets="int", filled="int",
+    sums="real", sums_size="int", rows="real", worker_step="int", spans_at_once="int", ahead="int64", pass_count="int",
+    batch="int", images="int", groups="int", blocks="int", chunk="int", chunks="int", region_count="int",
+    x_channels="int", x_plane="int", x_columns="int", y_channels="int", y_plane="int",
+    vectors="int", panel_step="int", copied="int", copy_plane="int", pitch="int",
+)  # fmt: skip
+def correlate(args, task, slot):
+    """Compute a region of output pixels of some images of one group, for a chunk of its blocks of output channels."""
+    n = lanes(args.x)
+    width = args.vectors * n
+    region = args.regions + task // args.chunks % args.region_count * 8
+    outer = task // (args.chunks * args.region_count)
+    group, first_image = outer % args.groups, outer // args.groups * args.images
+    images = min(args.images, args.batch - first_image)
+    sums = args.sums + slot * args.worker_step
+    x_size, y_size = args.x_channels * args.x_plane, args.y_channels * args.y_plane
+    x = args.x + (first_image * args.groups + group) * x_size
+    y = args.y + ((first_image * args.groups + group) * y_size + region[3])
+    if args.copied:  # one image a task
+        rows = args.rows + slot * args.worker_step
+        copy_rows(
+            x, args.x_channels, args.x_plane, args.x_columns, region[4], region[5], region[6],
+            rows, args.copy_plane, args.pitch,
+        )  # fmt: skip
+        x = rows
+    first_block = task % args.chunks * args.chunk
+    last_block = min(args.blocks, first_block + args.chunk)
+    ahead = args.ahead + slot * AHEAD
+    rounds = region[7] * images  # calls of tiles a block
+    look_ahead(args, ahead, task, (last_block - first_block) * rounds)
+    for block in range(first_block, last_block):
+        panel = args.panels + (group * args.blocks + block) * args.panel_step
+        bias = args.biases + (group * args.blocks + block) * width
+        if args.filled:
+            for image in range(images):
+                fill(sums + image * args.sums_size, region[2], width, bias)
+        channels = min(width, args.y_channels - block * width)
+        for image in range(images):
+            place = image * args.groups
+            ahead[4], ahead[5], ahead[6] = 0, 0, -(-region[2] * channels // (n * region[7]))
+            run_image(
+                args, region, x + place * x_size, panel, bias, sums + image * args.sums_size, ahead,
+                y + (place * y_size + block * width * args.y_plane), channels,
+            )  # fmt: skip
+
+
+@jit.inline
+def run_image(args, region, x, panel, bias, sums, ahead, y, channels):
+    """Compute the region of one image, a few spans at a time.
+
+    All passes go over these before the next ones begin: their sums stay in L1. Results leave as soon as they are complete.
+    """
+    written, n = 0, lanes(x)
+    for first in range(region[0], region[1], args.spans_at_once):
+        last = min(first + args.spans_at_once, region[1])
+        for index in range(args.pass_count):
+            run_pass(args, region, first, last, index, x, panel, bias, sums, ahead, y, channels)
+        complete = args.spans[4 * (last - 1) + 3]
+        complete = complete if last == region[1] else complete // n * n
+        write_out(sums, args.vectors, written, complete, y, args.y_plane, channels)
+        written = complete
+
+
+@jit.inline
+def look_ahead(args, ahead, task, calls):
+    """Prepare to prefetch the next task's input during this one's `calls`, unless it is the same, or there is none."""
+    following = (task + 1) // args.chunks
+    outer = following // args.region_count
+    place = outer // args.groups * args.images * args.groups + outer % args.groups
+    region = args.regions + following % args.region_count * 8
+    exists = place < args.batch * args.groups and following != task // args.chunks
+    lines = args.x_channels * region[5] * args.x_columns // lanes(args.x)
+    ahead[0] = place * args.x_channels * args.x_plane + region[4] * args.x_columns
+    ahead[1], ahead[2], ahead[3] = 0, 0, -(-lines // calls) if exists else 0
+
+
+@jit.inline
+def fill(sums, pixels, width, bias):
+    """Start the sums of all pixels with the bias."""
+    for v in range(0, width, lanes(bias)):
+        value = load(bias, v)
+        for p in range(pixels):
+            store(sums, p * width + v, value)
+
+
+# ---- plans -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What differs between the convolution and its gradient: the view, and how the weights are read.
+
+    Product (c, t) of output channel o has the weight at ``c * outer_step + o * channel_step + t``, or, where ``outer`` is 1,
+    at ``o * channel_step + (c * taps + t)``.
+    """
+
+    view: View
+    in_channels: int  # of a group
+    out_channels: int
+    channel_step: int
+    outer: int
+    outer_step: int
+    inner: int
+
+
+def forward_side(geometry: ConvGeometry) -> Side:
+    """y from x: all products of an output channel lie one after the other."""
+    view = forward_view(geometry)
+    depth = geometry.group_in * view.tap_rows * view.tap_columns
+    return Side(view, geometry.group_in, geometry.group_out, depth, 1, 0, depth)
+
+
+def backward_side(geometry: ConvGeometry) -> Side:
+    """dx from dy: weights with input and output channels exchanged."""
+    view = backward_view(geometry)
+    taps = view.tap_rows * view.tap_columns
+    return Side(
+        view, geometry.group_out, geometry.group_in, taps, geometry.group_out, geometry.group_in * taps, taps
+    )
+
+
+@lru_cache(maxsize=512)
+def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, exact: bool = False) -> Program:
+    """Program of (x, w, b, y). Where it is `exact`, padding is never multiplied."""
+    return _program(forward_side(geometry), geometry, dtype, bias, exact)
+
+
+@lru_cache(maxsize=512)
+def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, exact: bool = False) -> Program:
+    """Program of (dy, w, None, dx). Where it is `exact`, padding is never multiplied."""
+    return _program(backward_side(geometry), geometry, dtype, False, exact)
+
+
+def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, exact: bool) -> Program:
+    """Pack the weights, then compute all regions."""
+    view, batch, groups = side.view, geometry.batch, geometry.groups
+    schedule = Schedule(view, side.in_channels, side.out_channels, dtype, exact)
+    width, blocks = schedule.width, -(-side.out_channels // schedule.width)
+    depth = side.in_channels * view.tap_rows * view.tap_columns
+    x_plane, y_plane = view.in_rows * view.in_columns, view.out_rows * view.out_columns
+    images, chunk = _share(batch, groups, blocks, schedule)
+    chunks = -(-blocks // chunk)
+
+    program = Program(dtype, "x w b y")
+    program.multiplies_padding = schedule.padded
+    panels = program.workspace(groups * blocks * depth * width)
+    biases = program.workspace(groups * blocks * width)
+    buffer, _ = program.worker_workspace(schedule.n**2)
+    sums_size = schedule.most_pixels * width
+    sums, worker_step = program.worker_workspace(images * sums_size + schedule.copy_size)
+    program.add(
+        pack_weights, groups * blocks, w=program.w, b=program.b, panels=panels, biases=biases,
+        positions=program.table(schedule.order.ravel()), buffer=buffer, buffer_step=worker_step,
+        blocks=blocks, channels=side.out_channels, has_bias=int(bias), width=width, panel_step=depth * width,
+        group_step=geometry.group_in * geometry.group_out * view.tap_rows * view.tap_columns,
+        channel_step=side.channel_step, outer=side.outer, outer_step=side.outer_step, inner=side.inner,
+    )  # fmt: skip
+    program.add(
+        correlate, -(-batch // images) * groups * len(schedule.regions) * chunks,
+        x=program.x, panels=panels, biases=biases, y=program.y,
+        regions=program.table(schedule.regions, np.int64), spans=program.table(schedule.spans, np.int64),
+        passes=program.table(schedule.passes, np.int64), calls=program.table(schedule.calls, np.int64),
+        tables=program.table(schedule.tables.array()), no_offsets=schedule.no_offsets, filled=int(schedule.filled),
+        sums=sums, sums_size=sums_size, ahead=program.workspace(64 * AHEAD, np.int64), rows=sums + images * sums_size * dtype.itemsize, worker_step=worker_step,
+        pass_count=schedule.pass_count, spans_at_once=schedule.spans_at_once, batch=batch, images=images, groups=groups,
+        blocks=blocks, chunk=chunk, chunks=chunks, region_count=len(schedule.regions),
+        x_channels=side.in_channels, x_plane=x_plane, x_columns=view.in_columns,
+        y_channels=side.out_channels, y_plane=y_plane, vectors=schedule.vectors, panel_step=depth * width,
+        copied=int(schedule.copied), copy_plane=schedule.copy_plane, pitch=schedule.pitch,
+    )  # fmt: skip
+    return program
+
+
+def _share(batch: int, groups: int, blocks: int, schedule: Schedule) -> tuple[int, int]:
+    """Images of a task, and blocks of output channels of a task: few weights read again, yet work for all cores."""
+    regions = len(schedule.regions)
+    images = 1
+    if regions == 1 and not schedule.copied:
+        image_bytes = schedule.most_pixels * schedule.row_bytes
+        images = max(1, min(SUMS_BYTES // image_bytes, batch * groups * blocks // ENOUGH_TASKS))
+        images = -(-batch // -(-batch // images)) if batch else 1
+    tasks = max(1, -(-batch // images) * groups * regions)
+    return images, -(-blocks // min(blocks, -(-ENOUGH_TASKS // tasks)))

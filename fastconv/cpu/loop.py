@@ -1,0 +1,336 @@
+"""The one parallel loop, the kernels that it runs, and programs: lists of such loops.
+
+A *kernel* is a function of ``(args, task, slot)``, compiled to a C function for float32 and float64. ``args`` has the
+kernel's named arguments; ``task`` is the number of a piece of work; ``slot`` is the number of the worker that does it, so
+that each worker has scratch memory of its own. All kernels share one compiled parallel loop, which calls them through
+their address: a loop that inlines its work takes numba seconds to compile, since the body is compiled alone and again
+inside it.
+
+Each worker begins with a share of neighbouring tasks, whose data it may prefetch, and then helps the others. Which worker
+does a task never shows in a result: a task owns what it writes, and how work is cut into tasks depends on shapes only. So
+results have the same bits at any thread count.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from llvmlite import ir
+from numba import config, prange
+from numba.core import types
+from numba.core.imputils import lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate, infer_getattr, signature
+from numba.extending import models, register_model
+from numpy.typing import NDArray
+
+from fastconv import jit, runtime
+from fastconv.cpu.simd import ELEMENTS, I64, Pointer, primitive
+from fastconv.cpu.twin import TwinPointer
+
+KINDS = {"int32": types.int32, "int64": types.int64, "uint8": types.uint8}
+REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+
+# ---- arguments -------------------------------------------------------------------------------------------------
+
+
+class Args(types.Type):
+    """Block of 8-byte arguments of a kernel, read by name. Its type carries the real type for which a kernel is compiled."""
+
+    def __init__(self, real: types.Float, fields: tuple[tuple[str, str], ...]):
+        self.real, self.fields = real, fields
+        super().__init__(name=f"args({real}, {fields})")
+
+    def field(self, name: str) -> types.Type | None:
+        """Type of an argument: a pointer to reals or to integers, an integer, or a real number."""
+        kind = dict(self.fields).get(name)
+        if kind is None:
+            return None
+        if kind == "int":
+            return types.int64
+        if kind == "scalar":
+            return self.real
+        return Pointer(self.real if kind == "real" else KINDS[kind])
+
+
+@register_model(Args)
+class _ArgsModel(models.PrimitiveModel):
+    def __init__(self, manager, fe_type):
+        super().__init__(manager, fe_type, I64)
+
+
+@infer_getattr
+class _ArgsAttributes(AttributeTemplate):
+    key = Args
+
+    def generic_resolve(self, args, name):
+        return args.field(name)
+
+
+@lower_getattr_generic(Args)
+def _emit_argument(context, b, args, block, name):
+    slot = [f for f, _ in args.fields].index(name)
+    place = b.gep(b.inttoptr(block, I64.as_pointer()), [ir.Constant(I64, slot)])
+    kind = args.field(name)
+    if isinstance(kind, Pointer):
+        return b.inttoptr(b.load(place), ELEMENTS[kind.element].as_pointer())
+    if isinstance(kind, types.Integer):
+        return b.load(place)
+    number = b.load(b.bitcast(place, ir.DoubleType().as_pointer()))
+    return number if kind is types.float64 else b.fptrunc(number, ir.FloatType())
+
+
+class TwinArgs:
+    """The block of arguments for kernels that run as plain Python."""
+
+    def __init__(self, dtype: np.dtype, fields: tuple[tuple[str, str], ...], block: NDArray[np.int64]):
+        for (name, kind), value in zip(fields, block, strict=False):
+            if kind == "int":
+                setattr(self, name, int(value))
+            elif kind == "scalar":
+                setattr(self, name, dtype.type(np.int64(value).view(np.float64)))
+            else:
+                setattr(self, name, TwinPointer(value, dtype if kind == "real" else kind))
+
+
+# ---- kernels ---------------------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """A function of ``(args, task, slot)``; compiled, or loaded from the cache, when it is first used for a dtype."""
+
+    def __init__(self, function: Callable, fields: tuple[tuple[str, str], ...]):
+        self.function, self.fields = function, fields
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self._compiled: dict[np.dtype, object] = {}
+
+    def address(self, dtype: np.dtype) -> int:
+        """Address of the compiled C function."""
+        if dtype not in self._compiled:
+            args = Args(REALS[dtype], self.fields)
+            self._compiled[dtype] = jit.entry(self.function, signature(types.void, args, types.int64, types.int64))
+        return self._compiled[dtype].address
+
+    def block(self, values: dict[str, object]) -> list:
+        """Arguments in the kernel's order."""
+        names = [name for name, _ in self.fields]
+        if set(names) != set(values):
+            wrong = sorted(set(names) ^ set(values))
+            raise TypeError(f"kernel {self.__name__}: missing or unknown arguments {wrong}")
+        return [values[name] for name in names]
+
+
+def kernel(**fields: str) -> Callable[[Callable], Kernel]:
+    """Decorate a kernel, giving each argument's kind.
+
+    Kinds: ``real`` (pointer to float32 or float64), ``int32``, ``int64``, ``uint8`` (pointers), ``int`` (an integer),
+    ``scalar`` (one real number).
+    """
+    return lambda function: Kernel(function, tuple(fields.items()))
+
+
+# ---- the loop --------------------------------------------------------------------------------------------------
+
+
+def _emit_call_kernel(b, sig, function, block, task, slot):
+    kind = ir.FunctionType(ir.VoidType(), [I64, I64, I64])
+    b.call(b.inttoptr(function, kind.as_pointer()), [block, task, slot])
+
+
+def _integers(result: types.Type, count: int) -> Callable:
+    return lambda *args: (result, *[types.int64] * count) if len(args) == count else None
+
+
+@primitive(_integers(types.void, 4), _emit_call_kernel)
+def call_kernel(function: int, block: int, task: int, slot: int) -> None:
+    """Call a compiled kernel through its address."""
+    raise NotImplementedError("compiled code only")
+
+
+def _emit_next_task(b, sig, counter):
+    place = b.inttoptr(counter, I64.as_pointer())
+    return b.atomic_rmw("add", place, ir.Constant(I64, 1), "monotonic")
+
+
+@primitive(_integers(types.int64, 1), _emit_next_task)
+def next_task(counter: int) -> int:
+    """Take a number from a counter that all workers share."""
+    raise NotImplementedError("compiled code only")
+
+
+@jit.inline
+def work(function, block, counters, tasks, slot, workers):
+    """What one worker does in a step: its share of the tasks, in order, then what others have left of theirs."""
+    for k in range(workers):
+        owner = (slot + k) % workers
+        first, last = tasks * owner // workers, tasks * (owner + 1) // workers
+        task = first + next_task(counters + 8 * owner)
+        while task < last:
+            call_kernel(function, block, task, slot)
+            task = first + next_task(counters + 8 * owner)
+
+
+INT64S = types.Array(types.int64, 1, "C")
+INT64S_2D = types.Array(types.int64, 2, "C")
+DRIVER = signature(types.void, INT64S, INT64S, INT64S_2D, INT64S_2D, types.int64)
+
+
+def _run_parallel(functions, tasks, blocks, counters, workers):
+    for s in range(functions.size):
+        block = blocks.ctypes.data + 8 * blocks.shape[1] * s
+        taken = counters.ctypes.data + 8 * counters.shape[1] * s
+        if tasks[s] == 1:
+            call_kernel(functions[s], block, 0, 0)
+        else:
+            busy = min(workers, tasks[s])
+            for slot in prange(busy):
+                work(functions[s], block, taken, tasks[s], slot, busy)
+
+
+def _run_serial(functions, tasks, blocks, counters, workers):
+    for s in range(functions.size):
+        for task in range(tasks[s]):
+            call_kernel(functions[s], blocks.ctypes.data + 8 * blocks.shape[1] * s, task, 0)
+
+
+@cache
+def _driver(parallel: bool) -> Callable:
+    return jit.driver(DRIVER, parallel=parallel)(_run_parallel if parallel else _run_serial)
+
+
+@cache
+def start() -> threading.Lock | None:
+    """Start numba's threads; the lock to hold at a launch, where the threading layer does not bear two at a time."""
+    import numba
+
+    # A step of no tasks starts a parallel loop that calls nothing: numba chooses its layer.
+    none = np.zeros(1, np.int64)
+    _driver(True)(none, none, np.zeros((1, 1), np.int64), np.zeros((1, 2), np.int64), 2)
+    return threading.Lock() if numba.threading_layer() == "workqueue" else None
+
+
+# ---- programs --------------------------------------------------------------------------------------------------
+
+
+class At:
+    """An argument that changes from call to call: the address of an array of the call, plus bytes."""
+
+    def __init__(self, base: int, offset: int = 0):
+        self.base, self.offset = base, offset
+
+    def __add__(self, nbytes: int) -> At:
+        return At(self.base, self.offset + nbytes)
+
+
+class Program:
+    """Steps that run one after the other in one compiled call; built once for a shape, called with arrays.
+
+    Parameters
+    ----------
+    dtype : dtype
+        float32 or float64.
+    arrays : str
+        Names of the arrays of a call, in order; ``program.x`` is then `x`'s address as an argument of a step.
+    """
+
+    def __init__(self, dtype: np.dtype, arrays: str):
+        self.dtype = np.dtype(dtype)
+        self.names = arrays.split()
+        for k, name in enumerate(self.names):
+            setattr(self, name, At(k + 1))
+        self.nbytes, self.nbytes_per_worker = 0, 0
+        self.multiplies_padding = False  # whether zeros stand for padding: 0 * inf is NaN
+        self._steps: list[tuple[Kernel, int, list]] = []
+        self._kept: list[NDArray] = []
+        self._frozen = None
+
+    def workspace(self, elements: int, dtype: np.dtype | None = None) -> At:
+        """Scratch memory that all steps of a call share; its contents do not outlive the call."""
+        place = At(len(self.names) + 1, self.nbytes)
+        # The odd cache line keeps streams from lying a multiple of 4096 bytes apart, where they evict each other.
+        self.nbytes += (-(-elements * np.dtype(dtype or self.dtype).itemsize // 64) + 1) * 64
+        return place
+
+    def worker_workspace(self, elements: int) -> tuple[At, int]:
+        """Scratch memory of each worker: its place, and the elements from one worker's to the next's."""
+        nbytes = (-(-elements * self.dtype.itemsize // 64) + 1) * 64
+        self.nbytes_per_worker = max(self.nbytes_per_worker, nbytes)
+        return At(len(self.names) + 2), nbytes // self.dtype.itemsize
+
+    def table(self, values, dtype: np.dtype = np.int32) -> int:
+        """Keep a table alive with the program, and return its address.
+
+        Raises
+        ------
+        OverflowError
+            An integer does not fit into `dtype`.
+        """
+        values = np.asarray(values)
+        table = np.ascontiguousarray(values, dtype)
+        if table.dtype.kind == "i" and not np.array_equal(table, values):
+            raise OverflowError(f"a table of offsets reaches {values.max()}, which is no {table.dtype}")
+        self._kept.append(table)
+        return table.ctypes.data
+
+    def add(self, step: Kernel, tasks: int, **arguments: object) -> None:
+        """Append a step: `tasks` calls of a kernel with these arguments."""
+        if tasks > 0:
+            self._steps.append((step, int(tasks), step.block(arguments)))
+
+    def _freeze(self) -> tuple:
+        width = max(len(block) for _, _, block in self._steps)
+        relative = np.zeros((len(self._steps), width), np.int64)
+        bases = np.zeros((len(self._steps), width), np.int64)
+        for s, (_, _, block) in enumerate(self._steps):
+            for k, value in enumerate(block):
+                if isinstance(value, At):
+                    bases[s, k], relative[s, k] = value.base, value.offset
+                elif isinstance(value, float):
+                    relative[s, k] = np.float64(value).view(np.int64)
+                else:
+                    relative[s, k] = value
+        functions = np.array([step.address(self.dtype) for step, _, _ in self._steps], np.int64)
+        tasks = np.array([n for _, n, _ in self._steps], np.int64)
+        return functions, tasks, relative, bases
+
+    def __call__(self, *arrays: NDArray | None) -> None:
+        """Run all steps. An array that is None has the address 0."""
+        if not self._steps:
+            return
+        if config.DISABLE_JIT:
+            self._call_twins(arrays)
+            return
+        if self._frozen is None:
+            self._frozen = self._freeze()
+        functions, tasks, relative, bases = self._frozen
+        workers = runtime.get_num_threads()
+        nbytes = self.nbytes + workers * self.nbytes_per_worker
+        workspace = runtime.empty(nbytes, np.uint8) if nbytes else None
+        blocks = relative + self._addresses(arrays, workspace)[bases]
+        counters = np.zeros((len(tasks), workers), np.int64)
+        if workers == 1:
+            _driver(False)(functions, tasks, blocks, counters, 1)
+            return
+        lock = start()
+        if lock is None:
+            _driver(True)(functions, tasks, blocks, counters, workers)
+        else:
+            with lock:
+                _driver(True)(functions, tasks, blocks, counters, workers)
+
+    def _addresses(self, arrays: tuple, workspace: NDArray[np.uint8] | None) -> NDArray[np.int64]:
+        *places, start = map(runtime.address, (*arrays, workspace))
+        return np.array([0, *places, start, start + self.nbytes], np.int64)
+
+    def _call_twins(self, arrays: tuple) -> None:
+        workspace = np.empty(self.nbytes + self.nbytes_per_worker + 64, np.uint8)
+        workspace = workspace[-workspace.ctypes.data % 64 :]
+        addresses = self._addresses(arrays, workspace)
+        for step, tasks, block in self._steps:
+            values = [addresses[v.base] + v.offset if isinstance(v, At) else
+                      np.float64(v).view(np.int64) if isinstance(v, float) else v for v in block]  # fmt: skip
+            args = TwinArgs(self.dtype, step.fields, np.array(values, np.int64))
+            for task in range(tasks):
+                step.function(args, task, 0)

@@ -1,0 +1,205 @@
+"""The register tile: the one place where products are summed.
+
+Every convolution, gradient and matrix product here is made of calls of
+
+    C[c_rows[i] + j] = S[s_rows[i] + j] + sum_k A[a_rows[i] + a_steps[k]] * B[b_steps[k] + j],    i < rows, j < vectors * lanes
+
+All sums stay in registers while k runs. The five tables of offsets, counted in elements, say where things lie: a stride, a
+dilation, a phase of a gradient or a third dimension is an entry in a table, and the compiled tile knows none of them.
+
+The code is emitted as LLVM IR, because no compiler keeps rows x vectors sums in registers by itself. Measured on one AVX-512
+core: 98-100 % of the FMA peak, compiled in 0.1 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import chain
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.core.typing.templates import signature
+from numba.extending import models, register_model
+from numpy.typing import NDArray
+
+from fastconv import jit, runtime
+from fastconv.cpu.loop import REALS
+from fastconv.cpu.simd import ELEMENTS, I64, Pointer, address, broadcast, intrinsic, lanes_of, mangled, primitive
+from fastconv.cpu.twin import TwinPointer
+
+MOST_POINTERS = 8  # addresses of A at once: with more, LLVM spills sums (14 pointers ran at 75 GFLOP/s, 8 at 115)
+
+
+class Tile(types.Type):
+    """Shape of a tile. It is the type of the tile's first argument, so that one function is compiled for every shape.
+
+    Rows of A come in runs of `run` rows that lie `step` elements apart: one address and one entry of `a_rows` a run.
+    """
+
+    def __init__(self, real: types.Float, rows: int, vectors: int, run: int, step: int):
+        self.real, self.rows, self.vectors, self.run, self.step = real, rows, vectors, run, step
+        super().__init__(name=f"tile({real}, {rows}x{vectors}, runs of {run} by {step})")
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, manager, fe_type):
+        super().__init__(manager, fe_type, I64)
+
+
+def most_rows(vectors: int) -> int:
+    """Rows of the largest tile whose sums, and the vectors of B, fit in the registers."""
+    if runtime.registers() == 32:
+        return {1: 28, 2: 14, 3: 8}[vectors]
+    return {1: 12, 2: 6, 3: 4}[vectors]
+
+
+def most_vectors(rows: int) -> int:
+    """Vectors of the widest tile of `rows` rows: eight are enough for sums not to wait for each other."""
+    return max(1, min(8, (runtime.registers() - 1) // (rows + 1)))
+
+
+def emit_sums(b: ir.IRBuilder, depth: ir.Value, first: list[list], add: Callable) -> list[list]:
+    """Emit ``for k in range(depth): sums = add(k, sums)``, with rows of sums in registers; return what they end as."""
+    before, body, after = b.block, b.append_basic_block("product"), b.append_basic_block("finish")
+    b.branch(body)
+    b.position_at_end(body)
+    k = b.phi(I64)
+    sums = [[b.phi(value.type) for value in row] for row in first]
+    last = add(k, sums)
+    following = b.add(k, ir.Constant(I64, 1))
+    b.cbranch(b.icmp_signed("<", following, depth), body, after)
+    for phi, start, end in zip(chain([k], *sums), chain([I64(0)], *first), chain([following], *last), strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(end, body)
+    b.position_at_end(after)
+    return last
+
+
+def _tile_types(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows):
+    if not isinstance(depth, Tile):
+        return None
+    reals, table = Pointer(depth.real), Pointer(types.int32)
+    return types.void, depth, reals, table, table, reals, table, reals, table, reals, table
+
+
+def _emit_tile(b, sig, depth, a, a_rows, a_steps, panel, b_steps, c, c_rows, start, s_rows):
+    tile: Tile = sig.args[0]
+    lanes = lanes_of(tile.real)
+    vector = ir.VectorType(ELEMENTS[tile.real], lanes)
+    align = tile.real.bitwidth // 8
+
+    def entry(table, k):
+        return b.sext(b.load(address(b, table, k)), I64)
+
+    def load_vectors(p, offset):
+        loads = [b.load(address(b, address(b, p, offset), j * lanes, vector)) for j in range(tile.vectors)]
+        for v in loads:
+            v.align = align
+        return loads
+
+    runs = [address(b, a, entry(a_rows, r)) for r in range(-(-tile.rows // tile.run))]
+    sums = [load_vectors(start, entry(s_rows, i)) for i in range(tile.rows)]
+
+    def add(k, sums):
+        a_step = entry(a_steps, k)
+        columns = load_vectors(panel, entry(b_steps, k))
+        products = []
+        for i, row in enumerate(sums):
+            place = address(b, address(b, runs[i // tile.run], a_step), i % tile.run * tile.step)
+            scalar = b.load(place)
+            scalar.align = align
+            value = broadcast(b, scalar, lanes)
+            products.append([intrinsic(b, f"llvm.fma.{mangled(vector)}", vector, value, *bs) for bs in zip(columns, row)])
+        return products
+
+    for i, row in enumerate(emit_sums(b, depth, sums, add)):
+        target = address(b, c, entry(c_rows, i))
+        for j, value in enumerate(row):
+            b.store(value, address(b, target, j * lanes, vector)).align = align
+
+
+@primitive(_tile_types, _emit_tile)
+def multiply(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows) -> None:
+    """Compute a tile; `depth` >= 1 products a sum. See `twin` for what it does, in NumPy."""
+    raise NotImplementedError("the shape of a tile is a type: compiled code only, `twin` takes it as arguments")
+
+
+def register_tile(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows):
+    """Hold the code of one tile: compiled once for each shape."""
+    multiply(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows)
+
+
+@cache
+def tile(dtype: np.dtype, rows: int, vectors: int, run: int = 1, step: int = 1) -> int:
+    """Address of the compiled tile, which `call_tile` calls.
+
+    Parameters
+    ----------
+    dtype : dtype
+        float32 or float64.
+    rows, vectors : int
+        Shape of the block of sums: at most `most_rows` (vectors) rows, of `vectors` registers each.
+    run, step : int
+        Rows of A that lie `step` elements apart are read through one address, `run` at a time.
+    """
+    real = REALS[np.dtype(dtype)]
+    reals, table = Pointer(real), Pointer(types.int32)
+    shape = Tile(real, rows, vectors, run, step)
+    compiled = jit.entry(
+        register_tile, signature(types.void, shape, reals, table, table, reals, table, reals, table, reals, table)
+    )
+    _TILES[compiled.address] = (rows, vectors, run, step)
+    return compiled.address
+
+
+_TILES: dict[int, tuple[int, int, int, int]] = {}
+
+
+def _call_types(function, depth, a, *rest):
+    if not isinstance(a, Pointer) or len(rest) != 8:
+        return None
+    table = Pointer(types.int32)
+    return types.void, types.int64, types.int64, a, table, table, a, table, a, table, a, table
+
+
+def _emit_call(b, sig, function, *args):
+    kind = ir.FunctionType(ir.VoidType(), [v.type for v in args])
+    b.call(b.inttoptr(function, kind.as_pointer()), args)
+
+
+@primitive(_call_types, _emit_call)
+def call_tile(function, depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows) -> None:
+    """Call a tile by its address."""
+    rows, vectors, run, step = _TILES[function]
+    twin(rows, vectors, run, step, depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows)
+
+
+def twin(
+    rows: int,
+    vectors: int,
+    run: int,
+    step: int,
+    depth: int,
+    a: TwinPointer,
+    a_rows: TwinPointer,
+    a_steps: TwinPointer,
+    b: TwinPointer,
+    b_steps: TwinPointer,
+    c: TwinPointer,
+    c_rows: TwinPointer,
+    s: TwinPointer,
+    s_rows: TwinPointer,
+) -> None:
+    """Do what the compiled tile does."""
+    width = vectors * a.lanes
+    sums: list[NDArray] = [s.view(s_rows[i], width).copy() for i in range(rows)]
+    for k in range(depth):
+        column = b.view(b_steps[k], width)
+        for i in range(rows):
+            sums[i] += a[int(a_rows[i // run]) + int(a_steps[k]) + i % run * step] * column
+    for i in range(rows):
+        c.view(c_rows[i], width)[:] = sums[i]
+

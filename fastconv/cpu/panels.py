@@ -1,0 +1,106 @@
+"""Moving data between the layouts that users have and those that the register tile reads and writes.
+
+A *panel* holds rows of ``vectors * lanes`` neighbouring output channels, one row for each product of a sum. Channels become
+lanes, and lanes channels, through transposes of squares in registers: no copy is made for them.
+"""
+
+from __future__ import annotations
+
+from fastconv import jit
+from fastconv.cpu.loop import kernel
+from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
+
+
+@jit.inline
+def gather_lanes(source, step, channels, count, target, width):
+    """``source[c * step + k]`` -> ``target[k * width + c]`` for c < channels <= lanes, k < count; lanes past them are 0."""
+    n = lanes(source)
+    all_lanes = head(source, n)
+    for k in range(0, count, n):
+        present = head(source, count - k)
+        transpose(source + k, step, channels, present, target + k * width, width, count - k, all_lanes)
+    if channels < n:
+        keep = head(source, channels)
+        for k in range(count):
+            store(target, k * width, load(target, k * width, keep))
+
+
+@jit.inline
+def scatter_lanes(source, width, count, target, step, channels):
+    """``source[k * width + c]`` -> ``target[c * step + k]`` for c < channels <= lanes, k < count: the inverse."""
+    n = lanes(source)
+    all_lanes = head(source, n)
+    for k in range(0, count, n):
+        present = head(source, count - k)
+        transpose(source + k * width, width, count - k, all_lanes, target + k, step, channels, present)
+
+
+@jit.inline
+def copy_rows(source, channels, plane, columns, row, rows, column, target, target_plane, pitch):
+    """Copy a window of each channel: `rows` rows of `pitch` columns from (row, column) on, zeros where there is no column."""
+    for c in range(channels):
+        copy_lines(source + (c * plane + row * columns), columns, rows, columns, column, target + c * target_plane, pitch)
+
+
+@jit.inline
+def copy_lines(source, step, rows, columns, column, target, pitch):
+    """Copy `rows` rows that lie `step` apart: `pitch` columns from `column` on, zeros where there is no column.
+
+    Written from left to right in whole vectors: what runs over a row's end is a zero, or is overwritten by the next row.
+    """
+    n = lanes(source)
+    zero = splat(source, 0)
+    left = min(pitch, max(0, -column))
+    first = max(0, column)
+    present = max(0, min(columns, column + pitch) - first)
+    for r in range(rows):
+        place = r * pitch
+        for j in range(0, left, n):
+            store(target, place + j, zero)
+        place += left
+        line = source + (r * step + first)
+        for j in range(0, present - n + 1, n):
+            store(target, place + j, load(line, j))
+        whole = present // n * n
+        for j in range(whole, pitch - left, n):
+            store(target, place + j, load(line, j, head(source, present - j)))
+
+
+@kernel(
+    w="real", b="real", panels="real", biases="real", positions="int32", buffer="real", buffer_step="int",
+    blocks="int", channels="int", has_bias="int", width="int", panel_step="int", group_step="int", channel_step="int",
+    outer="int", outer_step="int", inner="int",
+)  # fmt: skip
+def pack_weights(args, task, slot):
+    """Pack the panel, and the bias, of one block of output channels of one group.
+
+    Product ``k = i * inner + t`` of channel c has the weight ``w[i * outer_step + c * channel_step + t]`` and goes to the
+    panel's row ``positions[k]``.
+    """
+    w, panels, positions = args.w, args.panels, args.positions
+    inner, width = args.inner, args.width
+    n = lanes(w)
+    buffer = args.buffer + slot * args.buffer_step
+    group, block = task // args.blocks, task % args.blocks
+    panel = panels + task * args.panel_step
+    for v in range(0, width, n):
+        first = block * width + v
+        channels = min(n, args.channels - first)
+        mask = head(w, channels)
+        bias = splat(w, 0)
+        if args.has_bias and channels > 0:
+            bias = load(args.b, group * args.channels + first, mask)
+        store(args.biases, task * width + v, bias)
+        if channels <= 0:
+            for k in range(args.outer * inner):
+                store(panel, k * width + v, bias)
+            continue
+        for i in range(args.outer):
+            source = w + (group * args.group_step + i * args.outer_step + first * args.channel_step)
+            if args.channel_step == 1:
+                store(panel, positions[i] * width + v, load(source, 0, mask))
+                continue
+            for t in range(0, inner, n):
+                gather_lanes(source + t, args.channel_step, channels, min(n, inner - t), buffer, n)
+                for k in range(min(n, inner - t)):
+                    store(panel, positions[i * inner + t + k] * width + v, load(buffer, k * n))

@@ -1,0 +1,102 @@
+"""The only place that spells numba's options.
+
+Numba's ``fastmath`` is never used: it would give its freedoms to every operation of a kernel, and a compiler that may
+assume that there is no NaN makes ``max([1, nan, 2])`` 2. The vector operators + - * have one freedom, ``contract``: a
+product and a sum may become one fused operation. Otherwise a kernel computes what it says, in the order in which it says
+so; `exp` relies on that, and so do bits that stay the same from one release of the compiler to the next.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from numba import config, njit
+from numba.core.caching import FunctionCache, NullCache
+from numba.core.ccallback import CFunc
+from numba.core.typing.templates import Signature
+from numba.extending import register_jitable
+
+from fastconv import runtime
+
+FLOAT_FREEDOMS = ("contract",)
+
+runtime.start_threading()
+runtime.vector_bytes()  # settles which processor numba compiles for, before anything is compiled
+
+
+class KernelCache(FunctionCache):
+    """Numba's cache in fastconv's own directory: a miss is announced, a broken file is removed, a full disk is ignored."""
+
+    def load_overload(self, sig, target_context):  # numba's signature
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:  # truncated or foreign: numba raises EOFError, UnpicklingError, RuntimeError, ...
+            shutil.rmtree(self.cache_path, ignore_errors=True)
+            found = None
+        if found is None:
+            runtime.announce_compile(self._py_func.__name__)
+        return found
+
+    def save_overload(self, sig, data):  # numba's signature
+        try:
+            super().save_overload(sig, data)
+        except OSError:
+            self.disable()
+
+
+class _NoCache(NullCache):
+    """Nothing can be written: every kernel is compiled in this process."""
+
+    def __init__(self, name: str):
+        self._kernel_name = name
+
+    def load_overload(self, sig, target_context):  # numba's signature
+        runtime.announce_compile(self._kernel_name)
+
+
+def _cache_of(function: Callable) -> FunctionCache | NullCache:
+    directory: Path | None = runtime.cache_directory()
+    if directory is None:
+        return _NoCache(function.__name__)
+    # Numba reads its directory once, when a cache object is made; other users of numba keep theirs.
+    saved = config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES
+    config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES = str(directory), ""
+    try:
+        return KernelCache(function)
+    except (OSError, RuntimeError):
+        return _NoCache(function.__name__)
+    finally:
+        config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES = saved
+
+
+def inline(function: Callable) -> Callable:
+    """Let kernels call a helper. It stays a plain function, so that kernels also run as plain Python."""
+    return register_jitable(error_model="numpy", nogil=True, forceinline=True)(function)
+
+
+def entry(function: Callable, signature: Signature) -> CFunc:
+    """Compile a kernel to a C function, or load it; ``.address`` is where it lies."""
+    compiled = CFunc(
+        function,
+        sig=(signature.args, signature.return_type),
+        locals={},
+        options={"error_model": "numpy"},
+    )
+    compiled._cache = _cache_of(function)
+    compiled.compile()
+    return compiled
+
+
+def driver(signature: Signature, *, parallel: bool) -> Callable:
+    """Decorate a function that Python calls and that starts kernels, for one signature, without the interpreter's lock."""
+
+    def decorate(function: Callable) -> Callable:
+        compiled = njit(parallel=parallel, nogil=True, error_model="numpy")(function)
+        compiled._cache = _cache_of(function)
+        compiled.compile(signature)
+        compiled.disable_compile()
+        return compiled
+
+    return decorate

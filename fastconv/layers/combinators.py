@@ -1,0 +1,264 @@
+"""Layers made of layers: one after another, or side by side with one result.
+
+They make an architecture readable as algebra; a residual unit is ``Sequential(Sum(main, Identity()), ReLU())``.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import reduce
+from itertools import accumulate
+from typing import overload
+
+import numpy as np
+
+from fastconv import runtime
+from fastconv.layers.base import Layer, Pullback, Shape
+
+Split = Callable[[np.ndarray], list[np.ndarray]]
+
+
+class Identity(Layer):
+    """y = x, the array itself: the skip of a residual unit."""
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
+        return x, lambda dy, _: dy
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer.output_shape`."""
+        return tuple(input_shape)
+
+
+class Sequential(Layer):
+    """One layer after another. ``model[2]`` is a layer, ``model[:2]`` a Sequential of the same layers.
+
+    Parameters
+    ----------
+    *layers : Layer
+        They are called '0', '1', ... in the names of parameters.
+    """
+
+    def __init__(self, *layers: Layer):
+        super().__init__(children=_numbered(layers))
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self.children)
+
+    def __iter__(self) -> Iterator[Layer]:
+        """Iterate over the layers."""
+        return iter(self.children.values())
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Sequential": ...
+    def __getitem__(self, index):
+        """Return one layer, or some of them in order."""
+        chosen = list(self)[index]
+        return Sequential(*chosen) if isinstance(index, slice) else chosen
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
+        backwards: list[Callable] = []
+        previous, previous_shape = None, ()
+        for layer in self:
+            layer.check_after(previous, previous_shape)
+            previous, previous_shape = layer, np.shape(x)
+            x, backward = layer.forward(x, train)
+            backwards.append(backward)
+
+        def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
+            # Nobody needs a gradient before the first layer with parameters. Popping frees what each pass has kept.
+            first = 0 if input_gradient else next(i for i, layer in enumerate(self) if layer.has_parameters)
+            while len(backwards) > first:
+                backward = backwards.pop()
+                dy = backward(dy, input_gradient or len(backwards) > first)
+            return dy
+
+        return x, pullback
+
+    def flow(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape, Shape]]:
+        """See `Layer.flow`."""
+        shape, previous, previous_shape = tuple(input_shape), None, ()
+        for name, layer in self.children.items():
+            layer.check_after(previous, previous_shape)
+            previous, previous_shape = layer, shape
+            shape = layer.output_shape(shape)
+            yield name, layer, previous_shape, shape
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer.output_shape`."""
+        return [tuple(input_shape), *(shape for *_, shape in self.flow(input_shape))][-1]
+
+
+class Branches(Layer):
+    """Layers that all take the same input, and a way to combine what they give.
+
+    A subclass defines `combined_shape` and `combine`.
+    """
+
+    def combined_shape(self, shapes: list[Shape]) -> Shape:
+        """Return the shape of the result, or raise ValueError if the branches' shapes do not go together."""
+        raise NotImplementedError
+
+    def combine(self, ys: list[np.ndarray]) -> tuple[np.ndarray, Split]:
+        """Return the result, and the function that takes its gradient apart: ``split(dy)`` gives one per branch."""
+        raise NotImplementedError
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
+        ys, backwards = zip(*(branch.forward(x, train) for branch in self.children.values()), strict=True)
+        self.combined_shape([y.shape for y in ys])
+        y, split = self.combine(ys)
+
+        def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
+            parts = zip(backwards, split(dy), strict=True)
+            dxs = [backward(part, input_gradient) for backward, part in parts]
+            return reduce(_add, dxs) if input_gradient else None
+
+        return y, pullback
+
+    def flow(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape, Shape]]:
+        """See `Layer.flow`."""
+        for name, branch in self.children.items():
+            yield name, branch, tuple(input_shape), branch.output_shape(input_shape)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer.output_shape`."""
+        return self.combined_shape([shape for *_, shape in self.flow(input_shape)])
+
+    def _disagree(self, shapes: list[Shape], rule: str) -> ValueError:
+        found = ", ".join(
+            f"branch {name!r} ({type(branch).__name__}) gives {shape}"
+            for (name, branch), shape in zip(self.children.items(), shapes, strict=True)
+        )
+        return ValueError(f"{type(self).__name__}: {rule}, but {found}")
+
+
+class Sum(Branches):
+    """y = branch0(x) + branch1(x) + ..., as in a residual unit (He et al. 2016).
+
+    https://arxiv.org/abs/1512.03385
+
+    Parameters
+    ----------
+    *branches : Layer
+        At least one; they give equal shapes.
+    """
+
+    def __init__(self, *branches: Layer):
+        super().__init__(children=_numbered(branches))
+        _require_branches(self)
+
+    def combined_shape(self, shapes: list[Shape]) -> Shape:
+        """See `Branches.combined_shape`."""
+        if len(set(shapes)) > 1:
+            raise self._disagree(shapes, "branches must give equal shapes")
+        return shapes[0]
+
+    def combine(self, ys: list[np.ndarray]) -> tuple[np.ndarray, Split]:
+        """See `Branches.combine`."""
+        count = len(ys)
+        return reduce(_add, ys), lambda dy: [dy] * count
+
+
+class Mean(Sum):
+    """The mean of the branches, as where paths join in FractalNet (Larsson et al. 2017).
+
+    https://arxiv.org/abs/1605.07648
+
+    Parameters
+    ----------
+    *branches : Layer
+        At least one; they give equal shapes.
+    """
+
+    def combine(self, ys: list[np.ndarray]) -> tuple[np.ndarray, Split]:
+        """See `Branches.combine`."""
+        count = len(ys)
+        total, split = super().combine(ys)
+        return _fresh(np.divide, total, count), lambda dy: split(_fresh(np.divide, dy, count))
+
+
+class Concat(Branches):
+    """The branches' channels (axis 1) one after another, as in Inception (Szegedy et al. 2015).
+
+    https://arxiv.org/abs/1409.4842
+
+    Parameters
+    ----------
+    *branches : Layer
+        At least one; their shapes differ in axis 1 only.
+    """
+
+    def __init__(self, *branches: Layer):
+        super().__init__(children=_numbered(branches))
+        _require_branches(self)
+
+    def combined_shape(self, shapes: list[Shape]) -> Shape:
+        """See `Branches.combined_shape`."""
+        if min(map(len, shapes)) < 2 or len({(shape[:1], shape[2:]) for shape in shapes}) > 1:
+            raise self._disagree(shapes, "branches must give shapes that differ in axis 1 only")
+        return (shapes[0][0], sum(shape[1] for shape in shapes), *shapes[0][2:])
+
+    def combine(self, ys: list[np.ndarray]) -> tuple[np.ndarray, Split]:
+        """See `Branches.combine`."""
+        *starts, channels = accumulate(y.shape[1] for y in ys)
+        y = runtime.empty((len(ys[0]), channels, *ys[0].shape[2:]), ys[0].dtype)
+        return np.concatenate(ys, axis=1, out=y), lambda dy: np.split(dy, starts, axis=1)
+
+
+class Gate(Branches):
+    """y = trunk(x) * gate(x), as in squeeze-excitation (Hu et al. 2018).
+
+    https://arxiv.org/abs/1709.01507
+
+    Parameters
+    ----------
+    trunk : Layer
+        Gives (N, C, ...).
+    gate : Layer
+        Gives the same shape, or 1 in place of any axis after the channels: (N, C, 1, 1) has one factor per channel.
+    """
+
+    def __init__(self, trunk: Layer, gate: Layer):
+        super().__init__(children={"trunk": trunk, "gate": gate})
+
+    def combined_shape(self, shapes: list[Shape]) -> Shape:
+        """See `Branches.combined_shape`."""
+        trunk, gate = shapes
+        fits = len(gate) == len(trunk) and gate[:2] == trunk[:2]
+        if not fits or any(g not in (1, t) for g, t in zip(gate[2:], trunk[2:], strict=True)):
+            raise self._disagree(shapes, "the gate must give the trunk's shape, or 1 in any axis after the channels")
+        return trunk
+
+    def combine(self, ys: list[np.ndarray]) -> tuple[np.ndarray, Split]:
+        """See `Branches.combine`."""
+        trunk, gate = ys
+        shared = tuple(axis for axis in range(trunk.ndim) if trunk.shape[axis] != gate.shape[axis])
+
+        @np.errstate(all="ignore")
+        def split(dy: np.ndarray) -> list[np.ndarray]:
+            dgate = _fresh(np.multiply, dy, trunk)
+            return [_fresh(np.multiply, dy, gate), dgate.sum(axis=shared, keepdims=True)]
+
+        return _fresh(np.multiply, trunk, gate), split
+
+
+def _numbered(layers: tuple[Layer, ...]) -> dict[str, Layer]:
+    return {str(i): layer for i, layer in enumerate(layers)}
+
+
+def _require_branches(layer: Layer) -> None:
+    if not layer.children:
+        raise ValueError(f"{type(layer).__name__}: at least one branch is needed, got none")
+
+
+@np.errstate(all="ignore")  # as quiet as the kernels
+def _fresh(operation: np.ufunc, a: np.ndarray, b: np.ndarray | int) -> np.ndarray:
+    """Apply an operation whose result has the shape of `a`, into memory that is used again from step to step."""
+    return operation(a, b, out=runtime.empty(a.shape, a.dtype))
+
+
+def _add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return _fresh(np.add, a, b)

@@ -1,0 +1,98 @@
+"""Convolution as a layer."""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from fastconv import ops
+from fastconv.arguments import as_flag, as_int
+from fastconv.geometry import ConvGeometry, Window
+from fastconv.init import Initialiser, initialise
+from fastconv.layers.base import Layer, Pullback, Shape
+
+
+class Conv2d(Layer):
+    """2D convolution of images (N, in_channels, H, W); see `fastconv.conv2d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int or (int, int)
+    stride, dilation : int or (int, int)
+    padding : int, (int, int), a pair (before, after) per axis, 'same' or 'valid'
+    groups : int
+        Divides both channel counts.
+    bias : bool
+        Whether to add a bias per output channel.
+    rng : Generator or int, optional
+        Where the parameters come from; see `fastconv.init.generator`.
+    init : str or Initialiser
+        See `fastconv.init.INITIALISERS`.
+
+    Attributes
+    ----------
+    params : dict
+        'weight', (out_channels, in_channels / groups, kh, kw) float32, and 'bias', (out_channels,) float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has a wrong type or value.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | int | None = None,
+        init: str | Initialiser = "kaiming",
+    ):
+        self.in_channels = in_channels = as_int("Conv2d", "in_channels", in_channels, low=1)
+        self.out_channels = out_channels = as_int("Conv2d", "out_channels", out_channels, low=1)
+        self.groups = groups = as_int("Conv2d", "groups", groups, low=1)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"Conv2d: groups must divide in_channels and out_channels, "
+                f"got groups {groups} for {in_channels} and {out_channels}"
+            )
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        self.bias = as_flag("Conv2d", "bias", bias)
+        window = Window.make("Conv2d", 2, kernel_size, 1, 0, dilation)
+        w_shape = (out_channels, in_channels // groups, *window.kernel)
+        self._geometry((1, in_channels, *window.extent), w_shape)  # refuses bad options now, not at the first call
+        b_size = out_channels if bias else None
+        fan_in, fan_out = prod(w_shape[1:]), out_channels // groups * prod(window.kernel)
+        super().__init__(params=initialise(init, rng, w_shape, b_size, fan_in, fan_out))
+
+    def _geometry(self, x_shape: Shape, w_shape: Shape) -> ConvGeometry:
+        options = self.stride, self.padding, self.dilation, self.groups
+        return ConvGeometry.make("Conv2d", x_shape, w_shape, None, *options)
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
+        w, b = self.params["weight"], self.params.get("bias")
+        options = self.stride, self.padding, self.dilation, self.groups
+
+        def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
+            needs = (input_gradient, True, b is not None)
+            dx, dw, db = ops.conv2d_backward(dy, x, w, b, *options, needs=needs)
+            self.accumulate(weight=dw, bias=db)
+            return dx
+
+        return ops.conv2d(x, w, b, *options), pullback
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer.output_shape`."""
+        return self._geometry(input_shape, self.params["weight"].shape).y_shape
+
+    def macs(self, input_shape: Shape) -> int:
+        """See `Layer.macs`."""
+        return self._geometry(input_shape, self.params["weight"].shape).macs

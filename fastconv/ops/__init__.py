@@ -1,0 +1,36 @@
+"""The operations on arrays: every forward function ``f`` and its ``f_backward``.
+
+An operation checks its arguments, allocates the result and runs a kernel. The modules here hold one family each. They
+are imported when the first of their functions is asked for, because a kernel brings Numba along.
+"""
+
+from importlib import import_module
+from typing import Any
+
+# The one table of public operations. Each has its gradient, named with ``_backward``, in the same module.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "conv": ("conv2d",),
+    "pool": ("max_pool2d", "avg_pool2d"),
+    "dense": ("linear",),
+    "activation": ("relu", "sigmoid", "tanh", "softmax", "log_softmax"),
+    "loss": ("cross_entropy",),
+    "shape": ("flatten",),
+}
+
+MODULES: dict[str, str] = {
+    name: family for family, ops in FAMILIES.items() for op in ops for name in (op, f"{op}_backward")
+}
+
+__all__ = sorted(MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    function = getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
+    globals()[name] = function  # the next access finds it without a call
+    return function
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *MODULES])

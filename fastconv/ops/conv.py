@@ -1,0 +1,145 @@
+"""Convolution, and its gradients."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastconv import runtime
+from fastconv.arrays import reals
+from fastconv.cpu import direct, direct_weight
+from fastconv.cpu.loop import Program
+from fastconv.geometry import ConvGeometry
+
+Padding = int | str | tuple[int | tuple[int, int], ...]
+
+
+def conv2d(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: Padding = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+) -> np.ndarray:
+    """2D convolution (cross-correlation, as in every deep-learning library)::
+
+        y[n, co, oh, ow] = b[co] + sum over ci, kh, kw of
+            w[co, ci, kh, kw] * x[n, ci, oh * stride + kh * dilation - padding, ow * stride + kw * dilation - padding]
+
+    Where the sum leaves `x` it adds nothing: NaN and Inf reach only outputs whose window holds them.
+
+    Parameters
+    ----------
+    x : (n, ci, h, w) ndarray
+        float32 or float64.
+    w : (co, ci / groups, kh, kw) ndarray
+    b : (co,) ndarray, optional
+    stride, dilation : int or (int, int)
+    padding : int, (int, int), ((int, int), (int, int)), 'same' or 'valid'
+        Zeros around the input: for both axes, for each axis, or for each end of each axis.
+    groups : int
+        The channels are split into this many independent convolutions.
+
+    Returns
+    -------
+    (n, co, oh, ow) ndarray
+        `y`, with ``oh = (h + before + after - dilation * (kh - 1) - 1) // stride + 1``; likewise `ow`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has a wrong type or value; the message names it.
+    MemoryError
+        There is no memory for the result.
+    """
+    op = "conv2d"
+    x, w, b = reals(op, x=x, w=w, b=b)
+    geometry = _geometry(op, x, w, b, stride, padding, dilation, groups)
+    y = runtime.empty(geometry.y_shape, x.dtype)
+    if y.size:
+        _finite_plan(direct.forward_plan, w, geometry, x.dtype, b is not None)(x, w, b, y)
+    return y
+
+
+def conv2d_backward(
+    dy: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: Padding = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Gradients of `conv2d` with respect to its three arrays.
+
+    Parameters
+    ----------
+    dy : (n, co, oh, ow) ndarray
+        Gradient of the result.
+    x, w, b, stride, padding, dilation, groups
+        What `conv2d` was given.
+    needs : (bool, bool, bool)
+        Which of the three gradients are wanted.
+
+    Returns
+    -------
+    dx, dw, db : ndarray or None
+        None where it is not wanted, and for `db` where `b` is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has a wrong type or value; the message names it.
+    MemoryError
+        There is no memory for a result.
+    """
+    op = "conv2d_backward"
+    dy, x, w, b = reals(op, dy=dy, x=x, w=w, b=b)
+    geometry = _geometry(op, x, w, b, stride, padding, dilation, groups)
+    geometry.check_gradient(op, dy.shape)
+    need_x, need_w, need_b = wanted(op, needs)
+    dx = _input_gradient(dy, w, geometry) if need_x else None
+    if not need_w:
+        return dx, None, dy.sum(axis=(0, 2, 3)) if need_b and b is not None else None
+    dw, db = _weight_gradient(x, dy, geometry)
+    return dx, dw, db if need_b and b is not None else None
+
+
+def _input_gradient(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
+    dx = runtime.empty(geometry.x_shape, dy.dtype)
+    if dx.size:
+        _finite_plan(direct.backward_data_plan, w, geometry, dy.dtype)(dy, w, None, dx)
+    return dx
+
+
+def _weight_gradient(x: np.ndarray, dy: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
+    dw = runtime.empty(geometry.w_shape, x.dtype)
+    db = runtime.empty((geometry.out_channels,), x.dtype)
+    plan = direct_weight.backward_weight_plan(geometry, x.dtype)
+    plan(x, dy, dw, db)
+    if plan.multiplies_padding and not np.isfinite(dw).all():  # 0 * inf: perhaps from padding, which adds nothing
+        direct_weight.backward_weight_plan(geometry, x.dtype, exact=True)(x, dy, dw, db)
+    return dw, db
+
+
+def _finite_plan(make: Callable[..., Program], w: np.ndarray, *about: object) -> Program:
+    """Return the plan, or its exact form where products of padding with weights that are not finite would spread NaN."""
+    plan = make(*about)
+    if plan.multiplies_padding and not np.isfinite(w).all():
+        return make(*about, exact=True)
+    return plan
+
+
+def _geometry(op, x, w, b, stride, padding, dilation, groups) -> ConvGeometry:
+    b_shape = None if b is None else b.shape
+    return ConvGeometry.make(op, x.shape, w.shape, b_shape, stride, padding, dilation, groups)
+
+
+def wanted(op: str, needs: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
+    """Check which of the gradients dx, dw and db are wanted."""
+    if not isinstance(needs, tuple | list) or len(needs) != 3:
+        raise TypeError(f"{op}: needs must be three bools, for dx, dw and db, got {needs!r}")
+    return tuple(map(bool, needs))

@@ -1,0 +1,67 @@
+"""One step of training, and the measure of what was learnt."""
+
+import math
+
+import numpy as np
+
+from fastconv import ops
+from fastconv.layers import Arena, Layer
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss is NaN or infinite."""
+
+
+def gradients(model: Layer, arena: Arena, x: np.ndarray, target: np.ndarray) -> tuple[float, int]:
+    """Put the gradients of the mean cross-entropy over a batch into `arena`.
+
+    Parameters
+    ----------
+    model : Layer
+    arena : Arena
+        Of `model`.
+    x : (B, ...) ndarray
+        float32 or float64, as the model.
+    target : (B,) integer ndarray
+
+    Returns
+    -------
+    loss : float
+    hits : int
+        Samples whose class got the highest score.
+
+    Raises
+    ------
+    NonFiniteLossError
+        There are no gradients to go by.
+    """
+    scores, backward = model.forward(x)
+    loss, saved = ops.cross_entropy(scores, target, return_saved=True)
+    if not math.isfinite(loss):
+        raise NonFiniteLossError(f"the loss is {loss}")
+    arena.zero_grad()
+    backward(ops.cross_entropy_backward(np.ones_like(loss), scores, target, saved=saved), input_gradient=False)
+    return float(loss), _hits(scores, target)
+
+
+def evaluate(model: Layer, images: np.ndarray, labels: np.ndarray, batch_size: int = 512) -> tuple[float, float]:
+    """Return mean cross-entropy and accuracy (0 to 1) of a model on labelled images.
+
+    Parameters
+    ----------
+    model : Layer
+    images : (N, C, H, W) ndarray
+        At least one image; normalised, in the dtype of the model.
+    labels : (N,) integer ndarray
+    batch_size : int
+    """
+    loss = hits = 0
+    for start in range(0, len(images), batch_size):
+        scores, target = model(images[start : start + batch_size]), labels[start : start + batch_size]
+        loss += float(ops.cross_entropy(scores, target, reduction="sum"))
+        hits += _hits(scores, target)
+    return loss / len(images), hits / len(images)
+
+
+def _hits(scores: np.ndarray, target: np.ndarray) -> int:
+    return int(np.count_nonzero(scores.argmax(1) == target))
