@@ -22,9 +22,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastconv.arguments import MAX_SIZE, as_int
+
 ALIGNMENT = 64  # bytes: a cache line, and one AVX-512 register
 POOL_LIMIT = 2 << 30  # bytes of free blocks that the pool keeps
-LARGEST = 2**63 - 1
+MOST_THREADS = 1024
 
 # ---- threads ---------------------------------------------------------------------------------------------------
 
@@ -49,26 +51,29 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1. More threads than cores are allowed and gain nothing.
+        From 1 to 1024. More threads than cores are allowed and gain nothing.
 
     Raises
     ------
-    TypeError
-        If `n` is not an integer.
-    ValueError
-        If `n` is less than 1.
+    TypeError, ValueError
+        `n` is not an integer, or out of range.
     """
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"set_num_threads: n must be an integer, got {n!r}")
-    if n < 1:
-        raise ValueError(f"set_num_threads: n must be >= 1, got {n}")
-    _State.threads = int(n)
+    _State.threads = as_int("set_num_threads", "n", n, low=1, high=MOST_THREADS)
 
 
 def get_num_threads() -> int:
-    """Threads that the kernels use: what was set, else ``FASTCONV_NUM_THREADS``, else the cores of this process."""
+    """Threads that the kernels use: what was set, else ``FASTCONV_NUM_THREADS``, else the cores of this process.
+
+    Raises
+    ------
+    ValueError
+        The environment variable is no number of threads.
+    """
     if _State.threads is None:
-        _State.threads = max(1, int(os.environ.get("FASTCONV_NUM_THREADS") or cores()))
+        chosen = os.environ.get("FASTCONV_NUM_THREADS") or str(min(cores(), MOST_THREADS))
+        if not chosen.isdecimal() or not 1 <= int(chosen) <= MOST_THREADS:
+            raise ValueError(f"FASTCONV_NUM_THREADS must be an integer from 1 to {MOST_THREADS}, got {chosen!r}")
+        _State.threads = int(chosen)
     return 1 if _State.forked else _State.threads
 
 
@@ -180,7 +185,7 @@ def empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray:
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     dtype = np.dtype(dtype)
     nbytes = math.prod(map(int, shape)) * dtype.itemsize
-    if nbytes > LARGEST:
+    if nbytes > MAX_SIZE:
         raise MemoryError(f"an array of shape {shape} needs {nbytes} bytes, more than can be addressed")
     try:
         memory = _pool.take(nbytes)

@@ -86,7 +86,7 @@ def test_bare_checkout_imports_from_itself(checkout, tmp_path):
 def test_import_is_light(tmp_path):
     code = (
         "import sys, time\nstart = time.perf_counter()\nimport fastconv\nprint(time.perf_counter() - start)\n"
-        "assert 'numba' not in sys.modules and 'scipy' not in sys.modules"
+        "assert 'numba' not in sys.modules"
     )
     seconds = [float(run_python(code, ROOT, tmp_path)) for _ in range(5)]
     assert statistics.median(seconds) <= 0.35

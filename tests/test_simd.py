@@ -57,7 +57,8 @@ def values(args, task, slot):
     results = (
         x + y, x - y, x * y, x / y, square_root(x), nearest(x), magnitude(x), with_sign(x, y), scale_by_power(x, z),
         constant(x, 1.5, 2.5), splat(args.x, args.y[0]), splat(x, args.y[1]),
-        select((x < y) & (y >= z), x, y), select((x <= y) | (x > z), x, y), select(~(x == y), x, z), select(x != y, x, z),
+        select((x < y) & (y >= z), x, y), select((x <= y) | (x > z), x, y), select(~(x == y), x, z),
+        select(x != y, x, z),
     )  # fmt: skip
     place = 0
     for result in results:
@@ -88,7 +89,7 @@ def masks(args, task, slot):
 
 @kernel(**ARRAYS, n="int", k="int")
 def integers(args, task, slot):
-    x, n = args.x, lanes(args.x)
+    x = args.x
     mask = head(x, args.n)
     small, mid, wide = (
         load_beside(args.small, args.k, x, mask), load_beside(args.mid, 0, x, mask), load_beside(args.wide, 0, x, mask)

@@ -239,12 +239,11 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
     program.multiplies_padding = schedule.padded
     panels = program.workspace(groups * blocks * depth * width)
     biases = program.workspace(groups * blocks * width)
-    buffer, _ = program.worker_workspace(schedule.n**2)
     sums_size = schedule.most_pixels * width
-    sums, worker_step = program.worker_workspace(images * sums_size + schedule.copy_size)
+    scratch, worker_step = program.worker_workspace(max(images * sums_size + schedule.copy_size, schedule.n**2))
     program.add(
         pack_weights, groups * blocks, w=program.w, b=program.b, panels=panels, biases=biases,
-        positions=program.table(schedule.order.ravel()), buffer=buffer, buffer_step=worker_step,
+        positions=program.table(schedule.order.ravel()), buffer=scratch, buffer_step=worker_step,
         blocks=blocks, channels=side.out_channels, has_bias=int(bias), width=width, panel_step=depth * width,
         group_step=geometry.group_in * geometry.group_out * view.tap_rows * view.tap_columns,
         channel_step=side.channel_step, outer=side.outer, outer_step=side.outer_step, inner=side.inner,
@@ -255,7 +254,7 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
         regions=program.table(schedule.regions, np.int64), spans=program.table(schedule.spans, np.int64),
         passes=program.table(schedule.passes, np.int64), calls=program.table(schedule.calls, np.int64),
         tables=program.table(schedule.tables.array()), no_offsets=schedule.no_offsets, filled=int(schedule.filled),
-        sums=sums, sums_size=sums_size, ahead=program.workspace(64 * AHEAD, np.int64), rows=sums + images * sums_size * dtype.itemsize, worker_step=worker_step,
+        sums=scratch, sums_size=sums_size, ahead=program.workspace(64 * AHEAD, np.int64), rows=scratch + images * sums_size * dtype.itemsize, worker_step=worker_step,
         pass_count=schedule.pass_count, spans_at_once=schedule.spans_at_once, batch=batch, images=images, groups=groups,
         blocks=blocks, chunk=chunk, chunks=chunks, region_count=len(schedule.regions),
         x_channels=side.in_channels, x_plane=x_plane, x_columns=view.in_columns,

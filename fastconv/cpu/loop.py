@@ -254,7 +254,7 @@ class Program:
         return place
 
     def worker_workspace(self, elements: int) -> tuple[At, int]:
-        """Scratch memory of each worker: its place, and the elements from one worker's to the next's."""
+        """Scratch memory of each worker, asked for once: its place, and the elements from one worker's to the next's."""
         nbytes = (-(-elements * self.dtype.itemsize // 64) + 1) * 64
         self.nbytes_per_worker = max(self.nbytes_per_worker, nbytes)
         return At(len(self.names) + 2), nbytes // self.dtype.itemsize
@@ -274,7 +274,7 @@ class Program:
         self._kept.append(table)
         return table.ctypes.data
 
-    def add(self, step: Kernel, tasks: int, **arguments: object) -> None:
+    def add(self, step: Kernel, tasks: int, /, **arguments: object) -> None:
         """Append a step: `tasks` calls of a kernel with these arguments."""
         if tasks > 0:
             self._steps.append((step, int(tasks), step.block(arguments)))
