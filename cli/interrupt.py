@@ -11,10 +11,10 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], None]]:
+def interruptible(on_press: Callable[[], None]) -> Iterator[Callable[[], None]]:
     """Let the first Ctrl-C take effect at the next call of ``check()`` only, which this yields.
 
-    A second Ctrl-C stops at once, as Python usually does.
+    `on_press` is called at once, to tell the user. A second Ctrl-C stops at once, as Python usually does.
     """
     pressed = False
 
@@ -22,6 +22,7 @@ def interruptible() -> Iterator[Callable[[], None]]:
         nonlocal pressed
         pressed = True
         signal.signal(signal.SIGINT, usual)
+        on_press()
 
     def check() -> None:
         if pressed:

@@ -47,6 +47,9 @@ class Plain:
             f"{r.test_loss:12.4f}{r.test_accuracy:10.2%}{r.seconds:6.2f} s"
         )
 
+    def stopping(self) -> None:
+        """Tell that Ctrl-C was noticed. This runs in a signal handler, where plain output is not safe."""
+
     def print(self, line: str) -> None:
         """Print a line."""
         click.echo(line)
@@ -71,7 +74,7 @@ class Live(Plain):
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(24),
             TimeRemainingColumn(),
             TextColumn("{task.fields[detail]}", style="dim"),
             transient=True,
@@ -90,6 +93,10 @@ class Live(Plain):
         epoch = -(-step // self.steps)
         description, detail = f"epoch {epoch}/{self.epochs}", f"loss {loss:.4f}"
         self._bar.update(self._task, completed=step, description=description, detail=detail)
+
+    def stopping(self) -> None:
+        """See `Plain`."""
+        self._bar.update(self._task, description="stopping", detail="after this step; at once with another Ctrl-C")
 
     def print(self, line: str) -> None:
         """See `Plain`."""

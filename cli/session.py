@@ -48,7 +48,7 @@ def run(network: Layer, data: Dataset, report: Report, card: Card, screen: Plain
     Interrupted
         Ctrl-C was pressed. What is learnt so far is saved, unless that is nothing.
     """
-    with interruptible() as check:
+    with interruptible(screen.stopping) as check:
 
         def on_compile(name: str) -> None:
             check()

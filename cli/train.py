@@ -41,13 +41,13 @@ def train(model: str, data: str, out: Path | None, threads: int | None, no_progr
     Writes model.safetensors, metrics.csv and config.json to DIR. The same seed gives the same model, to the byte.
     Ctrl-C saves what is learnt so far.
     """
+    start = time.perf_counter()
     from fastconv import runtime
     from fastconv.cli.interrupt import Interrupted
     from fastconv.cli.screen import open_screen
     from fastconv.cli.session import config, run
     from fastconv.train import Card, NonFiniteLossError, Report, make_directory, steps_per_epoch
 
-    start = time.perf_counter()
     with mistakes(OSError, remedy="choose another directory with --out"):
         directory = make_directory(out or Path("runs") / model)
     if threads:

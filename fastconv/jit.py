@@ -2,18 +2,18 @@
 
 Numba's ``fastmath`` is never used: it would give its freedoms to every operation of a kernel, and a compiler that may
 assume that there is no NaN makes ``max([1, nan, 2])`` 2. The vector operators + - * have one freedom, ``contract``: a
-product and a sum may become one fused operation. Otherwise a kernel computes what it says, in the order in which it says
-so; `exp` relies on that, and so do bits that stay the same from one release of the compiler to the next.
+product and a sum may become one fused operation. Otherwise a kernel computes what it says, in the order in which it
+says so; `exp` relies on that, and so do bits that stay the same from one release of the compiler to the next.
 """
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 from numba import config, njit
-from numba.core.caching import FunctionCache, NullCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.ccallback import CFunc
 from numba.core.typing.templates import Signature
 from numba.extending import register_jitable
@@ -27,19 +27,32 @@ runtime.vector_bytes()  # settles which processor numba compiles for, before any
 
 
 class KernelCache(FunctionCache):
-    """Numba's cache in fastconv's own directory: a miss is announced, a broken file is removed, a full disk is ignored."""
+    """Numba's cache in a directory of our own: misses are announced, damaged files replaced, full disks ignored."""
 
-    def load_overload(self, sig, target_context):  # numba's signature
+    def load_overload(self, sig, target_context):
+        """Return the kernel from the cache, or None."""
+        # An index for each signature and processor. Numba has one for all, with numbered files: of two processes that
+        # compile for different types at once, one would find the other's code under its own number.
+        key = repr(self._index_key(sig, target_context.codegen()))
+        name = f"{self._impl.filename_base}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        self._cache_file = IndexDataCacheFile(self._cache_path, name, self._impl.locator.get_source_stamp())
         try:
             found = super().load_overload(sig, target_context)
         except Exception:  # truncated or foreign: numba raises EOFError, UnpicklingError, RuntimeError, ...
-            shutil.rmtree(self.cache_path, ignore_errors=True)
             found = None
+            self._forget()
         if found is None:
             runtime.announce_compile(self._py_func.__name__)
         return found
 
-    def save_overload(self, sig, data):  # numba's signature
+    def _forget(self) -> None:
+        try:
+            self.flush()
+        except OSError:
+            self.disable()
+
+    def save_overload(self, sig, data):
+        """Keep a kernel."""
         try:
             super().save_overload(sig, data)
         except OSError:
@@ -52,7 +65,8 @@ class _NoCache(NullCache):
     def __init__(self, name: str):
         self._kernel_name = name
 
-    def load_overload(self, sig, target_context):  # numba's signature
+    def load_overload(self, sig, target_context):
+        """Announce that the kernel will be compiled."""
         runtime.announce_compile(self._kernel_name)
 
 
@@ -90,7 +104,7 @@ def entry(function: Callable, signature: Signature) -> CFunc:
 
 
 def driver(signature: Signature, *, parallel: bool) -> Callable:
-    """Decorate a function that Python calls and that starts kernels, for one signature, without the interpreter's lock."""
+    """Decorate a function that Python calls to start kernels; it has one signature and releases Python's lock."""
 
     def decorate(function: Callable) -> Callable:
         compiled = njit(parallel=parallel, nogil=True, error_model="numpy")(function)

@@ -361,12 +361,11 @@ def host() -> dict[str, object]:
 
 def threading_layer() -> str:
     """Start numba's threads if need be and name the layer in use: tbb, omp or workqueue."""
-    from numba import threading_layer as active
+    start_threading()
+    import numba
 
-    from fastconv.cpu.loop import start
-
-    start()
-    return active()
+    numba.get_num_threads()  # starts them
+    return numba.threading_layer()
 
 
 def _model_name() -> str | None:

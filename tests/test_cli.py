@@ -110,10 +110,11 @@ def test_an_interruption_before_the_first_step_changes_nothing(fastconv, monkeyp
 
 
 def test_ctrl_c_waits_for_the_next_check():
-    before = signal.getsignal(signal.SIGINT)
-    with interruptible() as check:
+    before, told = signal.getsignal(signal.SIGINT), []
+    with interruptible(lambda: told.append("stopping")) as check:
         check()
         os.kill(os.getpid(), signal.SIGINT)
+        assert told == ["stopping"]
         with pytest.raises(Interrupted):
             check()
         with pytest.raises(KeyboardInterrupt):
@@ -285,6 +286,7 @@ def test_screens_show_every_stage(kind, capsys):
     screen.compiling("max_pool")
     for step in (1, 2, 3):
         screen.step(step, 2.5)
+    screen.stopping()
     screen.epoch(Epoch(1, 1.5, 0.5, 1.25, 0.625, 0.75))
     screen.close()
     output = capsys.readouterr().out

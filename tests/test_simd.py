@@ -157,16 +157,26 @@ def run_both(step, dtype, n, k, seed=0):
     return compiled, twin
 
 
+def assert_equal_twin(name, dtype, n, k):
+    compiled, twin = run_both(KERNELS[name], dtype, n, k, seed=n % 50)
+    for a, b in zip(compiled, twin, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(np.signbit(a) & ~np.isnan(a), np.signbit(b) & ~np.isnan(b))
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", KERNELS)
 def test_compiled_equals_twin(name, dtype):
     """NaN, infinities, subnormals and signs of zeros included, for masks of no lane up to more than all."""
     for n in range(-1, lanes_of(dtype) + 3):
         for k in (0, 1, 5):
-            compiled, twin = run_both(KERNELS[name], dtype, n, k, seed=n + 1)
-            for a, b in zip(compiled, twin, strict=True):
-                np.testing.assert_array_equal(a, b)
-                np.testing.assert_array_equal(np.signbit(a) & ~np.isnan(a), np.signbit(b) & ~np.isnan(b))
+            assert_equal_twin(name, dtype, n, k)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("n", [2**40 + 3, 2**32 - 3, -(2**32) + 3, -(2**40) + 3])
+def test_masks_of_lengths_beyond_32_bits(n, dtype):
+    assert_equal_twin("masks", dtype, n, 1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -22,6 +22,7 @@ from fastconv.cpu.simd import VECTOR_BYTES, deinterleave, head, interleave, lane
 from fastconv.cpu.taps import Phase
 
 MOST_STEP = 2  # rows and columns are copied apart, or interleaved, two by two
+MOST_LONGER = 9 / 8  # of a row that is rounded up to whole vectors
 ONE_ROW = (Phase(0, 1, 1, 1, ((0, 0),)),)
 
 
@@ -37,12 +38,10 @@ class Axis:
         Places of outputs.
     step, spacing : int
         Phases of the inputs, and of the outputs: one of the two is 1.
-    first : int
-        Place of the first input that output 0 meets.
-    more : int
-        Places from the first input that an output meets to the last.
+    first, last : int
+        Places of the inputs that an output at place 0 meets lie from `first` to `last`.
     phases : tuple
-        For each phase of the outputs its taps, (tap, place from `first` on, phase of the input), from first to last.
+        For each phase of the outputs its taps, (tap, place and phase of what an output at place 0 meets), in their order.
     """
 
     size: int
@@ -51,7 +50,7 @@ class Axis:
     step: int
     spacing: int
     first: int
-    more: int
+    last: int
     phases: tuple[tuple[tuple[int, int, int], ...], ...]
 
     @classmethod
@@ -60,9 +59,18 @@ class Axis:
         step = phases[0].advance
         met = [sorted((*divmod(offset, step), tap) for tap, offset in phase.taps) for phase in phases]
         places = [place for taps in met for place, _, _ in taps] or [0]
-        first = min(places)
-        taps = tuple(tuple((tap, place - first, phase) for place, phase, tap in taps) for taps in met)
-        return cls(size, outputs, phases[0].count, step, phases[0].spacing, first, max(places) - first, taps)
+        taps = tuple(tuple((tap, place, phase) for place, phase, tap in taps) for taps in met)
+        return cls(size, outputs, phases[0].count, step, phases[0].spacing, min(places), max(places), taps)
+
+    @property
+    def more(self) -> int:
+        """Places of inputs that a row of outputs meets beyond its own number."""
+        return self.last - self.first
+
+    @property
+    def used(self) -> int:
+        """Places of inputs that matter, from the first on."""
+        return max(0, min(-(-self.size // self.step), self.count + self.last))
 
     def fits(self) -> bool:
         """Whether copies and sums of it can be made: each phase has taps, and there are at most two."""
@@ -71,7 +79,7 @@ class Axis:
 
     def reach(self, phase: int) -> list[tuple[int, int]]:
         """For each place of outputs, which of the phase's taps meet input: (first, last), at least one."""
-        offsets = [(place + self.first) * self.step + rest for _, place, rest in self.phases[phase]]
+        offsets = [place * self.step + rest for _, place, rest in self.phases[phase]]
         ranges = []
         for place in range(0, self.count * self.step, self.step):
             low = sum(place + offset < 0 for offset in offsets)
@@ -84,7 +92,8 @@ class Axis:
 class Bands:
     """Bands of some rows, or parts of one row, and the layout of their copies.
 
-    A channel's copy has a plane for each phase of the input, rows in `pitch`; then a vector of zeros.
+    A channel's copy has a plane for each phase of the input. Its rows lie `pitch` apart, and are that long with the zeros
+    behind them; these also serve as the padding before the next row. Before the first row there are `lead` zeros.
 
     Parameters
     ----------
@@ -99,40 +108,56 @@ class Bands:
     def __init__(self, rows: Axis, columns: Axis, channels: int, dtype: np.dtype, most: int):
         self.rows, self.columns, self.channels = rows, columns, channels
         self.n = VECTOR_BYTES // dtype.itemsize
-        channel_rows = channels * rows.step * columns.step
-        most_columns = max(most // (channel_rows * (1 + rows.more)) - columns.more, 8 * self.n, columns.more)
+        planes = channels * rows.step * columns.step
+        most_columns = max(most // (planes * (1 + rows.more)) - columns.more, 8 * self.n, columns.more)
         self.band_columns = split(columns.count, most_columns)[0]
-        self.pitch = self.band_columns + columns.more
-        most_rows = max(1, most // (channel_rows * self.pitch) - rows.more) if self.band_columns == columns.count else 1
+        self.whole = self.band_columns == columns.count
+        if self.whole:
+            self.first_column, self.lead = 0, max(0, -columns.first)
+            pitch = max(columns.count + max(0, columns.last), columns.used + self.lead)
+            self.pitch = self._aligned(pitch)
+        else:
+            self.first_column, self.lead = columns.first, 0
+            self.pitch = self.band_columns + columns.more
+        most_rows = max(1, most // (planes * self.pitch) - rows.more) if self.whole else 1
         self.band_rows = split(rows.count, most_rows)[0]
         line = 64 // dtype.itemsize
+        self.lead = -(-self.lead // line) * line
         # An odd number of cache lines: at a multiple of 4096 bytes planes would evict each other.
-        lines = -(-((self.band_rows + rows.more) * self.pitch + 2 * self.n) // line) | 1
+        lines = -(-(self.lead + (self.band_rows + rows.more) * self.pitch + 2 * self.n) // line) | 1
         self.plane = lines * line
-        self.copy_size = channel_rows * self.plane
+        self.copy_size = planes * self.plane
         self.bands, self.parts = -(-rows.count // self.band_rows), -(-columns.count // self.band_columns)
         self.pixels = (self.band_rows - 1) * self.pitch + self.band_columns
+
+    def _aligned(self, pitch: int) -> int:
+        """Whole vectors, where that costs few lanes: then copies, and a third of the loads for 3 taps, cross no line."""
+        whole = -(-pitch // self.n) * self.n
+        return whole if whole <= pitch * MOST_LONGER else pitch
 
     def place(self, channel: int, row: tuple[int, int, int], column: tuple[int, int, int]) -> int:
         """Place in the copy of what the band's first output meets in a channel, through a tap of each axis."""
         plane = (channel * self.rows.step + row[2]) * self.columns.step + column[2]
-        return plane * self.plane + row[1] * self.pitch + column[1]
+        place = (row[1] - self.rows.first) * self.pitch + self.lead + column[1] - self.first_column
+        return plane * self.plane + place
 
     def arguments(self) -> dict[str, int]:
         """Arguments of a kernel that copies bands."""
         rows, columns = self.rows, self.columns
         return {
             "x_channels": self.channels, "x_rows": rows.size, "x_columns": columns.size,
-            "row_step": rows.step, "column_step": columns.step, "pitch": self.pitch, "copy_plane": self.plane,
+            "used_columns": min(columns.size, columns.used * columns.step),
+            "row_step": rows.step, "column_step": columns.step,
+            "pitch": self.pitch, "lead": self.lead, "copy_plane": self.plane,
             "rows": rows.count, "columns": columns.count, "band_rows": self.band_rows, "band_columns": self.band_columns,
-            "first_row": rows.first, "first_column": columns.first, "more_rows": rows.more,
+            "first_row": rows.first, "first_column": self.first_column, "more_rows": rows.more,
             "bands": self.bands, "parts": self.parts,
         }  # fmt: skip
 
 
 FIELDS = dict.fromkeys(
-    "x_channels x_rows x_columns row_step column_step pitch copy_plane rows columns band_rows band_columns "
-    "first_row first_column more_rows bands parts".split(),
+    "x_channels x_rows x_columns used_columns row_step column_step pitch lead copy_plane rows columns band_rows "
+    "band_columns first_row first_column more_rows bands parts".split(),
     "int",
 )
 
@@ -141,27 +166,26 @@ FIELDS = dict.fromkeys(
 def copy_band(args, x, row, rows, column, target):
     """Copy the input of outputs in `rows` rows from (row, column) on, in every channel; zeros where there is none."""
     row, rows, column = row + args.first_row, rows + args.more_rows, column + args.first_column
-    row_step, plane = args.row_step, args.copy_plane
+    steps, pitch, plane = args.row_step, args.pitch, args.copy_plane
     for c in range(args.x_channels):
-        for phase in range(row_step):
+        for phase in range(steps):
             first = min(rows, max(0, -row))
-            last = max(first, min(rows, (args.x_rows - phase + row_step - 1) // row_step - row))
-            source = x + (c * args.x_rows + (row + first) * row_step + phase) * args.x_columns
-            even = target + (c * row_step + phase) * args.column_step * plane
-            present = even + first * args.pitch
-            clear(even, first * args.pitch)
+            last = max(first, min(rows, (args.x_rows - phase + steps - 1) // steps - row))
+            source = x + (c * args.x_rows + (row + first) * steps + phase) * args.x_columns
+            even = target + (c * steps + phase) * args.column_step * plane
+            begin, end = args.lead + first * pitch, args.lead + last * pitch
+            clear(even, begin)
             if args.column_step == 1:
-                copy_lines(
-                    source, row_step * args.x_columns, last - first, args.x_columns, column, present, args.pitch
-                )
+                copy_lines(source, steps * args.x_columns, last - first, args.used_columns, column, even + begin, pitch)
             else:
-                clear(even + plane, first * args.pitch)
+                odd = even + plane
+                clear(odd, begin)
                 split_lines(
-                    source, row_step * args.x_columns, last - first, args.x_columns, 2 * column,
-                    present, present + plane, args.pitch,
+                    source, steps * args.x_columns, last - first, args.used_columns, 2 * column,
+                    even + begin, odd + begin, pitch,
                 )  # fmt: skip
-                clear(even + plane + last * args.pitch, (rows - last) * args.pitch + lanes(x))
-            clear(even + last * args.pitch, (rows - last) * args.pitch + lanes(x))
+                clear(odd + end, plane - end - lanes(x))
+            clear(even + end, plane - end - lanes(x))
 
 
 @jit.inline

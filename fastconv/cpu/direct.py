@@ -18,7 +18,7 @@ import numpy as np
 
 from fastconv import jit
 from fastconv.cpu.loop import Program, kernel
-from fastconv.cpu.microkernel import call_tile
+from fastconv.cpu.microkernel import call_tiles
 from fastconv.cpu.panels import copy_rows, pack_weights, scatter_lanes
 from fastconv.cpu.schedule import SUMS_BYTES, Schedule
 from fastconv.cpu.simd import lanes, load, prefetch, prefetch_to_write, store
@@ -30,27 +30,26 @@ ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs lit
 
 
 @jit.inline
-def run_pass(args, region, first, last, index, x, panel, bias, sums, ahead, y, channels):
-    """Call the tiles of one pass over the spans first <= i < last of a region of one image."""
+def run_pass(args, region, index, x, panel, bias, sums, ahead, y, channels):
+    """Call the tiles of one pass over all spans of a region of one image."""
     tables = args.tables
-    for i in range(first, last):
-        span = args.spans + 4 * i
+    for i in range(region[0], region[1]):
+        span = args.spans + 6 * i
         source, target = x + span[0], sums + span[1]
         for e in range(args.passes[span[2] + index], args.passes[span[2] + index + 1]):
             call = args.calls + 9 * e
             c, c_rows = target + call[6], tables + call[7]
-            s, s_rows = (bias, tables + args.no_offsets) if call[8] else (c, c_rows)
-            call_tile(
-                call[0], call[1], source + call[2], tables + call[3], tables + call[4],
+            s, s_rows, s_shift = (bias, tables + args.no_offsets, 0) if call[8] else (c, c_rows, span[5])
+            call_tiles(
+                call[0], call[1], span[3], span[4], span[5], s_shift, source + call[2], tables + call[3], tables + call[4],
                 panel, tables + call[5], c, c_rows, s, s_rows,
             )  # fmt: skip
             fetch_input(args, ahead, region[5] * args.x_columns)
             fetch_output(ahead, y, args.y_plane, region[2], channels)
 
 
-# What to fetch ahead, kept in memory because it changes with every call of a tile:
-# [0] start of the next task's input, [1] its channel and [2] element, [3] lines a call; [4] channel and [5] element of the
-# output, [6] lines a call.
+# What to fetch ahead, kept in memory because it changes with every call of a tile: [0] start of the next task's input,
+# [1] its channel and [2] element, [3] lines a call; [4] channel and [5] element of the output, [6] lines a call.
 
 
 @jit.inline
@@ -82,18 +81,17 @@ def fetch_output(ahead, y, plane, size, channels):
 
 
 @jit.inline
-def write_out(sums, vectors, first, last, y, plane, channels):
-    """Pixels first <= p < last of the sums to a block of at most `vectors` x lanes channels."""
+def write_out(sums, vectors, pixels, y, plane, channels):
+    """Transpose the sums of a region to a block of at most `vectors` x lanes channels."""
     n = lanes(y)
     for v in range(0, min(vectors * n, channels), n):
-        source = sums + (first * vectors * n + v)
-        scatter_lanes(source, vectors * n, last - first, y + (v * plane + first), plane, min(n, channels - v))
+        scatter_lanes(sums + v, vectors * n, pixels, y + v * plane, plane, min(n, channels - v))
 
 
 @kernel(
     x="real", panels="real", biases="real", y="real",
     regions="int64", spans="int64", passes="int64", calls="int64", tables="int32", no_offsets="int", filled="int",
-    sums="real", sums_size="int", rows="real", worker_step="int", spans_at_once="int", ahead="int64", pass_count="int",
+    sums="real", sums_size="int", rows="real", worker_step="int", ahead="int64", ahead_step="int", pass_count="int",
     batch="int", images="int", groups="int", blocks="int", chunk="int", chunks="int", region_count="int",
     x_channels="int", x_plane="int", x_columns="int", y_channels="int", y_plane="int",
     vectors="int", panel_step="int", copied="int", copy_plane="int", pitch="int",
@@ -119,7 +117,7 @@ def correlate(args, task, slot):
         x = rows
     first_block = task % args.chunks * args.chunk
     last_block = min(args.blocks, first_block + args.chunk)
-    ahead = args.ahead + slot * AHEAD
+    ahead = args.ahead + slot * args.ahead_step
     rounds = region[7] * images  # calls of tiles a block
     look_ahead(args, ahead, task, (last_block - first_block) * rounds)
     for block in range(first_block, last_block):
@@ -129,30 +127,16 @@ def correlate(args, task, slot):
             for image in range(images):
                 fill(sums + image * args.sums_size, region[2], width, bias)
         channels = min(width, args.y_channels - block * width)
-        for image in range(images):
-            place = image * args.groups
-            ahead[4], ahead[5], ahead[6] = 0, 0, -(-region[2] * channels // (n * region[7]))
-            run_image(
-                args, region, x + place * x_size, panel, bias, sums + image * args.sums_size, ahead,
-                y + (place * y_size + block * width * args.y_plane), channels,
-            )  # fmt: skip
-
-
-@jit.inline
-def run_image(args, region, x, panel, bias, sums, ahead, y, channels):
-    """Compute the region of one image, a few spans at a time.
-
-    All passes go over these before the next ones begin: their sums stay in L1. Results leave as soon as they are complete.
-    """
-    written, n = 0, lanes(x)
-    for first in range(region[0], region[1], args.spans_at_once):
-        last = min(first + args.spans_at_once, region[1])
+        target = y + block * width * args.y_plane
+        ahead[4], ahead[5], ahead[6] = 0, 0, -(-region[2] * channels // (n * region[7]))
         for index in range(args.pass_count):
-            run_pass(args, region, first, last, index, x, panel, bias, sums, ahead, y, channels)
-        complete = args.spans[4 * (last - 1) + 3]
-        complete = complete if last == region[1] else complete // n * n
-        write_out(sums, args.vectors, written, complete, y, args.y_plane, channels)
-        written = complete
+            for image in range(images):
+                source = x + image * args.groups * x_size
+                image_sums = sums + image * args.sums_size
+                run_pass(args, region, index, source, panel, bias, image_sums, ahead, target, channels)
+        for image in range(images):
+            image_y = target + image * args.groups * y_size
+            write_out(sums + image * args.sums_size, args.vectors, region[2], image_y, args.y_plane, channels)
 
 
 @jit.inline
@@ -240,7 +224,10 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
     panels = program.workspace(groups * blocks * depth * width)
     biases = program.workspace(groups * blocks * width)
     sums_size = schedule.most_pixels * width
-    scratch, worker_step = program.worker_workspace(max(images * sums_size + schedule.copy_size, schedule.n**2))
+    ahead_size = AHEAD * 8 // dtype.itemsize
+    scratch_size = ahead_size + max(images * sums_size + schedule.copy_size, schedule.n**2)
+    scratch, worker_step = program.worker_workspace(scratch_size)
+    sums = scratch + 8 * AHEAD
     program.add(
         pack_weights, groups * blocks, w=program.w, b=program.b, panels=panels, biases=biases,
         positions=program.table(schedule.order.ravel()), buffer=scratch, buffer_step=worker_step,
@@ -254,8 +241,9 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
         regions=program.table(schedule.regions, np.int64), spans=program.table(schedule.spans, np.int64),
         passes=program.table(schedule.passes, np.int64), calls=program.table(schedule.calls, np.int64),
         tables=program.table(schedule.tables.array()), no_offsets=schedule.no_offsets, filled=int(schedule.filled),
-        sums=scratch, sums_size=sums_size, ahead=program.workspace(64 * AHEAD, np.int64), rows=scratch + images * sums_size * dtype.itemsize, worker_step=worker_step,
-        pass_count=schedule.pass_count, spans_at_once=schedule.spans_at_once, batch=batch, images=images, groups=groups,
+        sums=sums, sums_size=sums_size, rows=sums + images * sums_size * dtype.itemsize, worker_step=worker_step,
+        ahead=scratch, ahead_step=worker_step * dtype.itemsize // 8,
+        pass_count=schedule.pass_count, batch=batch, images=images, groups=groups,
         blocks=blocks, chunk=chunk, chunks=chunks, region_count=len(schedule.regions),
         x_channels=side.in_channels, x_plane=x_plane, x_columns=view.in_columns,
         y_channels=side.out_channels, y_plane=y_plane, vectors=schedule.vectors, panel_step=depth * width,

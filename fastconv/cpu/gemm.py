@@ -1,4 +1,4 @@
-"""Matrix products on the register tile: C = A B + bias, where A or B may be given transposed.
+"""Matrix products on the register tile, for the fully connected layer: C = A B + bias, A or B given transposed.
 
     c[rows x columns] = a[rows x depth] * b[depth x columns] + bias[columns]
 
@@ -109,55 +109,71 @@ def _add_pack(program: Program, x: At, along: bool, lines: int, depth: int, widt
     return panels
 
 
-@lru_cache(maxsize=256)
-def _plan(
-    rows: int, depth: int, columns: int, dtype: np.dtype, a_transposed: bool, b_transposed: bool, has_bias: bool
-) -> Program:
+def _add_product(
+    program: Program,
+    a: At,
+    b: At,
+    bias: At | None,
+    c: At,
+    sizes: tuple[int, int, int],
+    *,
+    a_transposed: bool = False,
+    b_transposed: bool = False,
+) -> None:
+    """Append the steps of a product; `sizes` are rows, depth and columns, none of them 0."""
+    (rows, depth, columns), dtype = sizes, program.dtype
     n = VECTOR_BYTES // dtype.itemsize
     vectors = min(2, -(-columns // n))
     width, panels = vectors * n, -(-columns // (vectors * n))
     height = -(-rows // -(-rows // most_rows(vectors)))  # tiles of equal heights
     tiles = min(MOST_TILES, max(1, TASK // (height * width * depth)), -(-rows // height))
     steps, heights = np.arange(min(DEPTH, depth)), np.arange(height)
-
-    program = Program(dtype, "a b bias c")
     sums, worker_step = program.worker_workspace((tiles * height + 1) * width)
-    a = _add_pack(program, program.a, not a_transposed, rows, depth, height)
-    b = _add_pack(program, program.b, b_transposed, columns, depth, width)
+    packed_a = _add_pack(program, a, not a_transposed, rows, depth, height)
+    packed_b = _add_pack(program, b, b_transposed, columns, depth, width)
     program.add(
         multiply, panels * -(-rows // (tiles * height)), tile=tile(dtype, height, vectors, run=height), height=height,
-        vectors=vectors, a=a, a_steps=program.table(steps * height), b=b, b_steps=program.table(steps * width),
-        no_offset=program.table(0 * heights), sums=sums, sums_rows=program.table(heights * width),
-        worker_step=worker_step, bias=program.bias, has_bias=int(has_bias),
-        c=program.c, c_rows=program.table(heights * columns),
+        vectors=vectors, a=packed_a, a_steps=program.table(steps * height),
+        b=packed_b, b_steps=program.table(steps * width), no_offset=program.table(0 * heights),
+        sums=sums, sums_rows=program.table(heights * width), worker_step=worker_step,
+        bias=bias or 0, has_bias=int(bias is not None), c=c, c_rows=program.table(heights * columns),
         rows=rows, depth=depth, columns=columns, panels=panels, group=tiles * height,
     )  # fmt: skip
-    return program
-
-
-def matrix_product(
-    a: NDArray,
-    b: NDArray,
-    c: NDArray,
-    bias: NDArray | None = None,
-    *,
-    a_transposed: bool = False,
-    b_transposed: bool = False,
-) -> None:
-    """Write ``c = a @ b + bias``, or with ``a.T`` or ``b.T`` in their places; no axis may be empty."""
-    rows, columns = c.shape
-    depth = a.shape[0] if a_transposed else a.shape[1]
-    _plan(rows, depth, columns, c.dtype, a_transposed, b_transposed, bias is not None)(a, b, bias, c)
 
 
 @lru_cache(maxsize=256)
-def _sums_plan(rows: int, columns: int, dtype: np.dtype) -> Program:
-    program = Program(dtype, "x sums")
-    tasks = -(-columns * dtype.itemsize // VECTOR_BYTES)
-    program.add(sum_columns, tasks, x=program.x, sums=program.sums, rows=rows, columns=columns)
+def _forward_plan(n: int, inputs: int, outputs: int, dtype: np.dtype, has_bias: bool) -> Program:
+    program = Program(dtype, "x w b y")
+    bias, sizes = program.b if has_bias else None, (n, inputs, outputs)
+    _add_product(program, program.x, program.w, bias, program.y, sizes, b_transposed=True)
     return program
 
 
-def column_sums(x: NDArray, sums: NDArray) -> None:
-    """Write the sum of the rows of a matrix."""
-    _sums_plan(*x.shape, x.dtype)(x, sums)
+def linear(x: NDArray, w: NDArray, b: NDArray | None, y: NDArray) -> None:
+    """Write y[n x out] = x[n x in] * w.T[in x out] + b; no axis may be empty."""
+    _forward_plan(*x.shape, w.shape[0], x.dtype, b is not None)(x, w, b, y)
+
+
+@lru_cache(maxsize=256)
+def _backward_plan(n: int, inputs: int, outputs: int, dtype: np.dtype, needs: tuple[bool, bool, bool]) -> Program:
+    program = Program(dtype, "dy x w dx dw db")
+    if needs[0]:
+        _add_product(program, program.dy, program.w, None, program.dx, (n, outputs, inputs))
+    if needs[1]:
+        _add_product(program, program.dy, program.x, None, program.dw, (outputs, n, inputs), a_transposed=True)
+    if needs[2]:
+        tasks = -(-outputs * dtype.itemsize // VECTOR_BYTES)
+        program.add(sum_columns, tasks, x=program.dy, sums=program.db, rows=n, columns=outputs)
+    return program
+
+
+def linear_backward(
+    dy: NDArray, x: NDArray, w: NDArray, dx: NDArray | None, dw: NDArray | None, db: NDArray | None
+) -> None:
+    """Write those gradients that are not None.
+
+    They are dx[n x in] = dy[n x out] * w[out x in], dw[out x in] = dy.T[out x n] * x[n x in] and db = the sum of dy's
+    rows; no axis may be empty.
+    """
+    needs = dx is not None, dw is not None, db is not None
+    _backward_plan(*x.shape, w.shape[0], x.dtype, needs)(dy, x, w, dx, dw, db)

@@ -1,20 +1,21 @@
 """The one parallel loop, the kernels that it runs, and programs: lists of such loops.
 
 A *kernel* is a function of ``(args, task, slot)``, compiled to a C function for float32 and float64. ``args`` has the
-kernel's named arguments; ``task`` is the number of a piece of work; ``slot`` is the number of the worker that does it, so
-that each worker has scratch memory of its own. All kernels share one compiled parallel loop, which calls them through
-their address: a loop that inlines its work takes numba seconds to compile, since the body is compiled alone and again
-inside it.
+kernel's named arguments; ``task`` is the number of a piece of work; ``slot`` is the number of the worker that does it,
+so that each worker has scratch memory of its own. All kernels share one compiled parallel loop, which calls them
+through their address: a loop that inlines its work takes numba seconds to compile, since the body is compiled alone and
+again inside it.
 
-Each worker begins with a share of neighbouring tasks, whose data it may prefetch, and then helps the others. Which worker
-does a task never shows in a result: a task owns what it writes, and how work is cut into tasks depends on shapes only. So
-results have the same bits at any thread count.
+Each worker has a share of the tasks, and helps others when it is done. Which worker does a task never shows in a
+result: a task owns what it writes, and how work is cut into tasks depends on shapes only. So results have the same bits
+at any thread count.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import numpy as np
@@ -37,7 +38,7 @@ REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float6
 
 
 class Args(types.Type):
-    """Block of 8-byte arguments of a kernel, read by name. Its type carries the real type for which a kernel is compiled."""
+    """Block of 8-byte arguments of a kernel, read by name; `real` is the type for which the kernel is compiled."""
 
     def __init__(self, real: types.Float, fields: tuple[tuple[str, str], ...]):
         self.real, self.fields = real, fields
@@ -162,7 +163,7 @@ def next_task(counter: int) -> int:
 
 @jit.inline
 def work(function, block, counters, tasks, slot, workers):
-    """What one worker does in a step: its share of the tasks, in order, then what others have left of theirs."""
+    """Do what one worker does in a step: its share of the tasks, in order, then what others have left of theirs."""
     for k in range(workers):
         owner = (slot + k) % workers
         first, last = tasks * owner // workers, tasks * (owner + 1) // workers
@@ -200,15 +201,13 @@ def _driver(parallel: bool) -> Callable:
     return jit.driver(DRIVER, parallel=parallel)(_run_parallel if parallel else _run_serial)
 
 
-@cache
-def start() -> threading.Lock | None:
-    """Start numba's threads; the lock to hold at a launch, where the threading layer does not bear two at a time."""
-    import numba
+_one_launch = threading.Lock()
 
-    # A step of no tasks starts a parallel loop that calls nothing: numba chooses its layer.
-    none = np.zeros(1, np.int64)
-    _driver(True)(none, none, np.zeros((1, 1), np.int64), np.zeros((1, 2), np.int64), 2)
-    return threading.Lock() if numba.threading_layer() == "workqueue" else None
+
+@cache
+def launch_lock() -> AbstractContextManager:
+    """Return what to hold while a parallel loop runs: numba's own threading layer does not bear two at a time."""
+    return _one_launch if runtime.threading_layer() == "workqueue" else nullcontext()
 
 
 # ---- programs --------------------------------------------------------------------------------------------------
@@ -254,7 +253,7 @@ class Program:
         return place
 
     def worker_workspace(self, elements: int) -> tuple[At, int]:
-        """Scratch memory of each worker, asked for once: its place, and the elements from one worker's to the next's."""
+        """Scratch memory of each worker, asked for once: its place, and the elements from one worker to the next."""
         nbytes = (-(-elements * self.dtype.itemsize // 64) + 1) * 64
         self.nbytes_per_worker = max(self.nbytes_per_worker, nbytes)
         return At(len(self.names) + 2), nbytes // self.dtype.itemsize
@@ -313,12 +312,8 @@ class Program:
         if workers == 1:
             _driver(False)(functions, tasks, blocks, counters, 1)
             return
-        lock = start()
-        if lock is None:
+        with launch_lock():
             _driver(True)(functions, tasks, blocks, counters, workers)
-        else:
-            with lock:
-                _driver(True)(functions, tasks, blocks, counters, workers)
 
     def _addresses(self, arrays: tuple, workspace: NDArray[np.uint8] | None) -> NDArray[np.int64]:
         *places, start = map(runtime.address, (*arrays, workspace))

@@ -127,9 +127,12 @@ def multiply(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows) -> Non
     raise NotImplementedError("the shape of a tile is a type: compiled code only, `twin` takes it as arguments")
 
 
-def register_tile(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows):
-    """Hold the code of one tile: compiled once for each shape."""
-    multiply(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows)
+def register_tile(depth, repeats, a_shift, c_shift, s_shift, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows):
+    """Hold the code of one tile, compiled once for each shape: it computes `repeats` of them, shifted in A, C and S."""
+    for i in range(repeats):
+        multiply(
+            depth, a + i * a_shift, a_rows, a_steps, b, b_steps, c + i * c_shift, c_rows, s + i * s_shift, s_rows
+        )
 
 
 @cache
@@ -148,8 +151,9 @@ def tile(dtype: np.dtype, rows: int, vectors: int, run: int = 1, step: int = 1) 
     real = REALS[np.dtype(dtype)]
     reals, table = Pointer(real), Pointer(types.int32)
     shape = Tile(real, rows, vectors, run, step)
+    sizes = [types.int64] * 4
     compiled = jit.entry(
-        register_tile, signature(types.void, shape, reals, table, table, reals, table, reals, table, reals, table)
+        register_tile, signature(types.void, shape, *sizes, reals, table, table, reals, table, reals, table, reals, table)
     )
     _TILES[compiled.address] = (rows, vectors, run, step)
     return compiled.address
@@ -158,11 +162,11 @@ def tile(dtype: np.dtype, rows: int, vectors: int, run: int = 1, step: int = 1) 
 _TILES: dict[int, tuple[int, int, int, int]] = {}
 
 
-def _call_types(function, depth, a, *rest):
+def _call_types(function, depth, repeats, a_shift, c_shift, s_shift, a, *rest):
     if not isinstance(a, Pointer) or len(rest) != 8:
         return None
     table = Pointer(types.int32)
-    return types.void, types.int64, types.int64, a, table, table, a, table, a, table, a, table
+    return types.void, *[types.int64] * 6, a, table, table, a, table, a, table, a, table
 
 
 def _emit_call(b, sig, function, *args):
@@ -171,10 +175,20 @@ def _emit_call(b, sig, function, *args):
 
 
 @primitive(_call_types, _emit_call)
-def call_tile(function, depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows) -> None:
-    """Call a tile by its address."""
-    rows, vectors, run, step = _TILES[function]
-    twin(rows, vectors, run, step, depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows)
+def call_tiles(
+    function, depth, repeats, a_shift, c_shift, s_shift, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows
+) -> None:
+    """Call a tile by its address, to compute `repeats` tiles that lie `a_shift`, `c_shift` and `s_shift` elements apart."""
+    shape = _TILES[function]
+    for i in range(repeats):
+        here = a + i * a_shift, a_rows, a_steps, b, b_steps, c + i * c_shift, c_rows, s + i * s_shift, s_rows
+        twin(*shape, depth, *here)
+
+
+@jit.inline
+def call_tile(function, depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows):
+    """Call a tile by its address, once."""
+    call_tiles(function, depth, 1, 0, 0, 0, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows)
 
 
 def twin(

@@ -15,10 +15,13 @@ from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
 def gather_lanes(source, step, channels, count, target, width):
     """``source[c * step + k]`` -> ``target[k * width + c]`` for c < channels <= lanes, k < count; lanes past them are 0."""
     n = lanes(source)
-    all_lanes = head(source, n)
-    for k in range(0, count, n):
+    every = head(source, n)
+    whole = count // n * n if channels == n else 0
+    for k in range(0, whole, n):  # sizes that are constants make this twice as fast
+        transpose(source + k, step, n, every, target + k * width, width, n, every)
+    for k in range(whole, count, n):
         present = head(source, count - k)
-        transpose(source + k, step, channels, present, target + k * width, width, count - k, all_lanes)
+        transpose(source + k, step, channels, present, target + k * width, width, count - k, every)
     if channels < n:
         keep = head(source, channels)
         for k in range(count):
@@ -29,10 +32,13 @@ def gather_lanes(source, step, channels, count, target, width):
 def scatter_lanes(source, width, count, target, step, channels):
     """``source[k * width + c]`` -> ``target[c * step + k]`` for c < channels <= lanes, k < count: the inverse."""
     n = lanes(source)
-    all_lanes = head(source, n)
-    for k in range(0, count, n):
+    every = head(source, n)
+    whole = count // n * n if channels == n else 0
+    for k in range(0, whole, n):
+        transpose(source + k * width, width, n, every, target + k, step, n, every)
+    for k in range(whole, count, n):
         present = head(source, count - k)
-        transpose(source + k * width, width, count - k, all_lanes, target + k, step, channels, present)
+        transpose(source + k * width, width, count - k, every, target + k, step, channels, present)
 
 
 @jit.inline

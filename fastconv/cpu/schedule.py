@@ -21,7 +21,6 @@ from fastconv.cpu.taps import Phase, View
 
 INPUT_BYTES = 300 << 10  # of input that a task reads: it stays in L2 while all output channels pass over it
 SUMS_BYTES = 64 << 10  # of sums that a task holds
-SPAN_BYTES = 16 << 10  # of sums that go through all passes together: they stay in L1
 PASS_BYTES = 12 << 10  # of weights in a pass: they stay in L1 as well
 SHORT_SUM = 64  # products of one kernel column, below which partial sums cost more than multiplying zeros
 FEW_ZEROS = 0.05  # share of products with padding, below which the same holds: 64 channels of 56x56 went from 92 to 111 GFLOP/s
@@ -50,8 +49,8 @@ class Schedule:
         (first span, last span, pixels, place in the output plane, first input row, input rows, first input
         column, calls).
     spans : list
-        (place in the input, place in the sums, where the passes of its kind stand in `passes`, pixels of the region
-        that are complete after its last pass).
+        (place in the input, place in the sums, where the passes of its kind stand in `passes`, how many such there are,
+        from one to the next in the input, in the sums).
     passes : list
         First call of each pass of each kind, and the last of its last.
     calls : list
@@ -99,8 +98,6 @@ class Schedule:
         self.most_pixels = max(len(rows) * (columns[1] - columns[0]) for rows, columns in cut)
         for rows, columns in cut:
             self._add_region(rows, columns)
-        span_bytes = self.most_pixels * self.row_bytes * len(self.regions) // max(1, len(self.spans))
-        self.spans_at_once = max(1, SPAN_BYTES // span_bytes)
 
     def _order(self) -> np.ndarray:
         """Row of the panel of each product (channel, tap row, tap column), in the order in which passes read them."""
@@ -204,20 +201,33 @@ class Schedule:
     def _add_region(self, rows: range, columns: Range) -> None:
         met, first_span = self._input_rows(rows), len(self.spans)
         column = self._input_columns(columns)[0] if self.padded else 0
-        pixels = len(rows) * (columns[1] - columns[0])
-        groups = self._alike(rows)
-        for index, (kind, group) in enumerate(groups):
+        strips: list[list[tuple[int, int, int]]] = []
+        for kind, group in self._alike(rows):
             r, start = group[0]
             shape = tuple((row - r, first - start) for row, first in group)
             source = (start - met.start) * self.pitch - column if self.copied else start * self.pitch
             target = (r - rows.start) * self.view.out_columns * self.width
-            waiting = [row for _, later in groups[index + 1 :] for row, _ in later]
-            complete = (min(waiting) - rows.start) * self.view.out_columns if waiting else pixels
-            self.spans.append((source, target, self._kind(kind, shape, columns), complete))
+            self._extend(strips, (source, target, self._kind(kind, shape, columns)))
+        for strip in strips:
+            shifts = [b - a for a, b in zip(*strip[:2], strict=True)][:2] if len(strip) > 1 else [0, 0]
+            self.spans.append((*strip[0], len(strip), *shifts))
+        pixels = len(rows) * (columns[1] - columns[0])
         y = rows.start * self.view.out_columns + columns[0]
         calls = sum(self.passes[span[2] + self.pass_count] - self.passes[span[2]] for span in self.spans[first_span:])
         region = (first_span, len(self.spans), pixels, y, met.start, len(met), column, max(1, calls))
         self.regions.append(region)
+
+    @staticmethod
+    def _extend(strips: list[list[tuple[int, int, int]]], span: tuple[int, int, int]) -> None:
+        """Append a span to the strip of its kind, if it lies as far from the last one as that from the one before."""
+        for strip in strips:
+            (x, sums, kind), (x_last, sums_last, _) = strip[0], strip[-1]
+            gaps = max(1, len(strip) - 1)
+            even = (x_last - x, sums_last - sums) == (gaps * (span[0] - x_last), gaps * (span[1] - sums_last))
+            if kind == span[2] and (even or len(strip) == 1):
+                strip.append(span)
+                return
+        strips.append([span])
 
     def _alike(self, rows: range) -> list[tuple[tuple, list[Range]]]:
         """Groups of (row, first input row) that meet the input in the same way, as many as one tile takes."""

@@ -34,7 +34,7 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndar
     _check(op, x, w, b)
     y = runtime.empty((*x.shape[:-1], w.shape[0]), x.dtype)
     if y.size:
-        gemm.matrix_product(_matrix(x), w, _matrix(y), b, b_transposed=True)
+        gemm.linear(_matrix(x), w, b, _matrix(y))
     return y
 
 
@@ -76,14 +76,8 @@ def linear_backward(
     dx = runtime.empty(x.shape, x.dtype) if need_x else None
     dw = runtime.zeros(w.shape, x.dtype) if need_w else None
     db = runtime.zeros(b.shape, x.dtype) if need_b and b is not None else None
-    if not dy.size:
-        return dx, dw, db
-    if dx is not None:
-        gemm.matrix_product(_matrix(dy), w, _matrix(dx))
-    if dw is not None:
-        gemm.matrix_product(_matrix(dy), _matrix(x), dw, a_transposed=True)
-    if db is not None:
-        gemm.column_sums(_matrix(dy), db)
+    if dy.size:
+        gemm.linear_backward(_matrix(dy), _matrix(x), w, None if dx is None else _matrix(dx), dw, db)
     return dx, dw, db
 
 
