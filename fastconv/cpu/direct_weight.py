@@ -19,7 +19,7 @@ from fastconv.cpu.microkernel import call_tile, most_rows
 from fastconv.cpu.panels import copy_rows, gather_lanes
 from fastconv.cpu.schedule import split
 from fastconv.cpu.schedule_weight import WeightSchedule
-from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
+from fastconv.cpu.simd import head, lanes, load, prefetch, splat, store, transpose
 from fastconv.cpu.taps import forward_view
 from fastconv.geometry import ConvGeometry
 
@@ -29,7 +29,7 @@ SMALL_GRADIENT = 256 << 10  # bytes of dw up to which sixteen parts may have sum
 
 @kernel(
     x="real", dy="real", sums="real", bias_sums="real",
-    bands="int64", entries="int64", tiles="int64", chunks="int64", tables="int32", packed="real", rows="real",
+    bands="int64", entries="int64", tiles="int64", tile_channels="int64", chunks="int64", tables="int32", packed="real", rows="real",
     worker_step="int", batch="int", images="int", groups="int", parts="int", band_count="int", chunk_count="int",
     blocks="int", x_channels="int", x_plane="int", x_columns="int", y_channels="int", y_plane="int",
     vectors="int", sum_rows="int", entry_rows="int", row_places="int", copied="int", copy_plane="int", pitch="int",
@@ -57,11 +57,13 @@ def sum_products(args, task, slot):
             )  # fmt: skip
             x = rows + -chunk[2] * args.copy_plane
         dy = args.dy + (place * args.y_channels * args.y_plane + band[3])
+        fetch = next_rows(args, index + 1, (part + 1) * band_total // args.parts)
         for block in range(args.blocks):
             pack_pixels(args, dy, block * width, images, band[2], packed)
             if chunk[0] == 0:
                 add_bias(packed, images * band[2], width, bias_sums + block * width)
-            multiply_band(args, chunk, band, x, packed, sums + block * args.sum_rows * width, width)
+            multiply_band(args, chunk, band, x, packed, sums + block * args.sum_rows * width, width, fetch)
+            fetch = (fetch[0], 0)
 
 
 @jit.inline
@@ -109,8 +111,19 @@ def add_bias(packed, pixels, width, bias_sums):
 
 
 @jit.inline
-def multiply_band(args, chunk, band, x, packed, sums, width):
-    """Add the products of a band: a tile of channels stays in L1 while all taps pass over it."""
+def next_rows(args, index, last):
+    """Place of the input rows of a band, and how many elements they have in each channel; none where the part ends."""
+    image, band = index // args.band_count * args.images, args.bands + index % args.band_count * 8
+    place = image * args.groups * args.x_channels * args.x_plane + band[5] * args.x_columns
+    return place, band[6] * args.x_columns if index < last else 0
+
+
+@jit.inline
+def multiply_band(args, chunk, band, x, packed, sums, width, fetch):
+    """Add the products of a band: a tile of channels stays in L1 while all taps pass over it.
+
+    Meanwhile the same channels of the next band are fetched into L2.
+    """
     tables = args.tables
     row_places = tables + args.row_places
     for i in range(chunk[0], chunk[1]):
@@ -122,6 +135,9 @@ def multiply_band(args, chunk, band, x, packed, sums, width):
                 tile[0], entry[0], x, tables + tile[1], tables + entry[1], packed, tables + entry[2],
                 c, row_places, c, row_places,
             )  # fmt: skip
+        for channel in range(args.tile_channels[2 * i], args.tile_channels[2 * i + 1]):
+            for j in range(0, fetch[1], lanes(args.x)):
+                prefetch(args.x, fetch[0] + channel * args.x_plane + j)
 
 
 @kernel(
@@ -184,6 +200,7 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, exact: bool = 
         x=program.x, dy=program.dy, sums=sums, bias_sums=bias_sums,
         bands=program.table(schedule.bands, np.int64), entries=program.table(schedule.entries, np.int64),
         tiles=program.table(schedule.tiles, np.int64), chunks=program.table(chunks, np.int64),
+        tile_channels=program.table(schedule.channels, np.int64),
         row_places=schedule.tables.place(i * width for i in range(most_rows(1))),
         tables=program.table(schedule.tables.array()), packed=packed, rows=packed + packed_size * dtype.itemsize,
         worker_step=worker_step, batch=batch, images=schedule.images, groups=groups, parts=parts,

@@ -8,9 +8,20 @@ from collections.abc import Callable
 from fastconv.data.augment import Affine
 from fastconv.data.dataset import Dataset, normalise
 from fastconv.data.digits import digits
-from fastconv.data.loader import prefetch, training_batches
+from fastconv.data.loader import Batch, prefetch, training_batches
 from fastconv.data.resample import enlarge, warp
 
 DATASETS: dict[str, Callable[[int], Dataset]] = {"digits": digits}
 
-__all__ = ["DATASETS", "Affine", "Dataset", "digits", "enlarge", "normalise", "prefetch", "training_batches", "warp"]
+__all__ = [
+    "DATASETS",
+    "Affine",
+    "Batch",
+    "Dataset",
+    "digits",
+    "enlarge",
+    "normalise",
+    "prefetch",
+    "training_batches",
+    "warp",
+]

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 
 from fastconv.arguments import as_int
-from fastconv.data import Affine, Dataset, prefetch, training_batches
+from fastconv.data import Affine, Batch, Dataset, prefetch, training_batches
 from fastconv.layers import Arena, Layer
-from fastconv.optim import SGD, Adam, AdamW
+from fastconv.optim import SGD, Adam, AdamW, Optimizer
 from fastconv.schedule import one_cycle
-from fastconv.train.step import NonFiniteLossError, evaluate, gradients
+from fastconv.train.step import evaluate, gradients
 
 # By name: how an optimiser is made from an arena and a rate, and the highest rate that suits it.
 OPTIMIZERS = {
@@ -21,6 +22,11 @@ OPTIMIZERS = {
     "sgd": (partial(SGD, momentum=0.9, nesterov=True), 0.05),
 }
 AUGMENTATION = Affine()
+OnStep = Callable[[int, float], None] | None
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss is NaN or infinite: there is nothing to learn from it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ def fit(
     optimizer: str = "adamw",
     seed: int = 0,
     augment: Affine | None = AUGMENTATION,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: OnStep = None,
 ) -> Iterator[Epoch]:
     """Train a model, one epoch for each item that the caller takes.
 
@@ -82,13 +88,17 @@ def fit(
     seed = as_int("fit", "seed", seed)
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"fit: optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
-    make, usual = OPTIMIZERS[optimizer]
-    peak = usual if lr is None else lr
+    make_optimizer, usual_lr = OPTIMIZERS[optimizer]
+    peak = usual_lr if lr is None else lr
+    if isinstance(peak, bool) or not isinstance(peak, Real):
+        raise TypeError(f"fit: lr must be a number, got {lr!r}")
     if not 0 < peak < math.inf:
-        raise ValueError(f"fit: lr must be a positive number, got {lr}")
-    batches = partial(training_batches, data, batch_size, seed=seed, augment=augment)
+        raise ValueError(f"fit: lr must be finite and > 0, got {lr}")
     rate = partial(one_cycle, total_steps=epochs * steps_per_epoch(data, batch_size), max_lr=peak)
-    return _epochs(model, data, epochs, batches, make(Arena(model), peak), rate, on_step)
+    batches = partial(training_batches, data, batch_size, seed=seed, augment=augment)
+    train = partial(_train, model, make_optimizer(Arena(model), peak), rate, on_step)
+    test = partial(evaluate, model, data.test_images, data.test_labels)
+    return _epochs(epochs, batches, train, test)
 
 
 def steps_per_epoch(data: Dataset, batch_size: int) -> int:
@@ -96,21 +106,26 @@ def steps_per_epoch(data: Dataset, batch_size: int) -> int:
     return math.ceil(len(data.train_images) / batch_size)
 
 
-def _epochs(model, data, epochs, batches, optimizer, rate, on_step) -> Iterator[Epoch]:
-    count = len(data.train_images)
+def _epochs(epochs: int, batches: Callable, train: Callable, test: Callable) -> Iterator[Epoch]:
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
-        loss_sum, hit_sum = 0.0, 0
         with closing(prefetch(batches(epoch=epoch))) as coming:
-            for x, target in coming:
-                step = optimizer.steps + 1
-                try:
-                    loss, hits = gradients(model, optimizer.arena, x, target)
-                except NonFiniteLossError as error:
-                    raise NonFiniteLossError(f"{error} at step {step}, in epoch {epoch}") from None
-                optimizer.step(rate(step - 1))
-                loss_sum, hit_sum = loss_sum + loss * len(x), hit_sum + hits
-                if on_step:
-                    on_step(step, loss)
-        test = evaluate(model, data.test_images, data.test_labels)
-        yield Epoch(epoch, loss_sum / count, hit_sum / count, *test, time.perf_counter() - start)
+            train_figures = train(coming)
+        test_figures = test()
+        yield Epoch(epoch, *train_figures, *test_figures, time.perf_counter() - start)
+
+
+def _train(
+    model: Layer, optimizer: Optimizer, rate: Callable, on_step: OnStep, batches: Iterator[Batch]
+) -> tuple[float, float]:
+    """Take a step for each batch, and return mean loss and accuracy."""
+    loss_sum = hit_sum = count = 0
+    for x, target in batches:
+        loss, hits = gradients(model, optimizer.arena, x, target)
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(f"the loss is {loss} at step {optimizer.steps + 1}")
+        optimizer.step(rate(optimizer.steps))
+        loss_sum, hit_sum, count = loss_sum + loss * len(x), hit_sum + hits, count + len(x)
+        if on_step:
+            on_step(optimizer.steps, loss)
+    return loss_sum / count, hit_sum / count
