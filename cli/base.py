@@ -5,11 +5,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
+from math import inf
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 MISTAKE, INTERRUPTED = 2, 130  # exit codes
+LARGEST = 2**63 - 1
 
 
 class Program(click.Group):
@@ -96,9 +99,37 @@ class Name(click.ParamType):
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
         raise click.UsageError(f"there is no {self.name} {value!r}; {hint}", ctx)
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete a name in the shell."""
-        return [click.shell_completion.CompletionItem(name) for name in self.table() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in self.table() if name.startswith(incomplete)]
+
+
+class Number(click.ParamType):
+    """A number from `low` up that compiled code can hold.
+
+    Parameters
+    ----------
+    kind : type
+        int or float.
+    low : float
+        With int the smallest number, with float a limit that is not reached.
+    """
+
+    def __init__(self, kind: type[int] | type[float], low: float):
+        self._kind, self._low = kind, low
+        self.name = "n" if kind is int else "x"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float:
+        """Return the number, or fail."""
+        try:
+            number = self._kind(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a {'whole ' if self._kind is int else ''}number", param, ctx)
+        if self._kind is int and not self._low <= number <= LARGEST:
+            self.fail(f"{number} is not between {self._low} and {LARGEST}", param, ctx)
+        if self._kind is float and not self._low < number < inf:
+            self.fail(f"{number} is not greater than {self._low} and finite", param, ctx)
+        return number
 
 
 @contextmanager
@@ -115,3 +146,4 @@ def mistakes(*kinds: type[Exception], remedy: str = "") -> Iterator[None]:
 MODEL = Name("model", "fastconv.models", "MODELS")
 DATA = Name("data set", "fastconv.data", "DATASETS")
 OPTIMIZER = Name("optimizer", "fastconv.train", "OPTIMIZERS")
+COUNT, SEED, RATE = Number(int, 1), Number(int, 0), Number(float, 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastconv.cli.base import DATA, INTERRUPTED, MODEL, OPTIMIZER, Command, Option, mistakes
+from fastconv.cli.base import COUNT, DATA, INTERRUPTED, MODEL, OPTIMIZER, RATE, SEED, Command, Option, mistakes
 
 if TYPE_CHECKING:
     from fastconv.data import Dataset
@@ -18,21 +18,15 @@ learning = partial(click.option, cls=Option, section="Learning")
 running = partial(click.option, cls=Option, section="Running")
 
 
-def _positive(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not 0 < value < float("inf"):
-        raise click.BadParameter(f"{value} is not a positive number.", context, option)
-    return value
-
-
 @click.command(cls=Command, section="Training")
 @click.argument("model", type=MODEL)
 @learning("--data", type=DATA, default="digits", metavar="NAME", help="Data set.")
-@learning("--epochs", type=click.IntRange(1), default=30, metavar="N", help="Times that every image is seen.")
-@learning("--batch-size", type=click.IntRange(1), default=64, metavar="N", help="Images in a step.")
+@learning("--epochs", type=COUNT, default=30, help="Times that every image is seen.")
+@learning("--batch-size", type=COUNT, default=64, help="Images in a step.")
 @learning("--optimizer", type=OPTIMIZER, default="adamw", metavar="NAME", help="adamw, adam or sgd.")
-@learning("--lr", type=float, callback=_positive, metavar="X", show_default="by optimizer", help="Peak learning rate.")
-@learning("--seed", type=click.IntRange(0), default=0, metavar="N", help="Of first weights, order and augmentation.")
-@running("--threads", type=click.IntRange(1), metavar="N", show_default="all cores", help="No matter for the result.")
+@learning("--lr", type=RATE, show_default="by optimizer", help="Peak learning rate.")
+@learning("--seed", type=SEED, default=0, help="Of first weights, order and augmentation.")
+@running("--threads", type=COUNT, show_default="all cores", help="The result is the same for any number.")
 @running("--out", type=click.Path(path_type=Path), metavar="DIR", show_default="runs/MODEL", help="Where files go.")
 @running("--no-progress", is_flag=True, help="Plain lines in place of a live bar.")
 def train(model: str, data: str, out: Path | None, threads: int | None, no_progress: bool, **settings: Any) -> None:
@@ -51,7 +45,8 @@ def train(model: str, data: str, out: Path | None, threads: int | None, no_progr
     with mistakes(OSError, remedy="choose another directory with --out"):
         directory = make_directory(out or Path("runs") / model)
     if threads:
-        runtime.set_num_threads(threads)
+        with mistakes(ValueError, remedy="choose fewer --threads"):
+            runtime.set_num_threads(threads)
     network, dataset = _load(model, data, settings["seed"])
     click.echo(
         f"{model} on {data}: {network.parameter_count:,} parameters, "

@@ -214,7 +214,13 @@ def test_help_lists_every_command_and_option(fastconv):
         for option in command.params:
             if isinstance(option, click.Option):
                 assert option.opts[0] in text and option.help
-    assert "[default: 30;" in fastconv("train", "--help").output
+    assert "[default: 30]" in fastconv("train", "--help").output
+
+
+def test_names_are_completed_in_the_shell():
+    context = click.Context(main.commands["train"])
+    (argument,) = (parameter for parameter in context.command.params if parameter.name == "model")
+    assert [item.value for item in argument.shell_complete(context, "lenet5")] == ["lenet5"]
 
 
 def test_help_is_light():
@@ -231,13 +237,17 @@ MISTAKES = [
     (["train", "vgg"], "there is no model 'vgg'; known: lenet, lenet5"),
     (["train", "lenet", "--data", "digit"], "there is no data set 'digit'; did you mean digits?"),
     (["train", "lenet", "--optimizer", "sdg"], "there is no optimizer 'sdg'; did you mean sgd?"),
-    (["train", "lenet", "--epochs", "0"], "--epochs"),
-    (["train", "lenet", "--epochs", "many"], "--epochs"),
+    (["train", "lenet", "--epochs", "0"], "'--epochs': 0 is not between 1 and"),
+    (["train", "lenet", "--epochs", "many"], "'--epochs': 'many' is not a whole number"),
+    (["train", "lenet", "--epochs", "1e3"], "--epochs"),
     (["train", "lenet", "--batch-size", "-3"], "--batch-size"),
-    (["train", "lenet", "--lr", "nan"], "--lr"),
+    (["train", "lenet", "--lr", "nan"], "'--lr': nan is not greater than 0 and finite"),
+    (["train", "lenet", "--lr", "fast"], "'--lr': 'fast' is not a number"),
     (["train", "lenet", "--lr", "0"], "--lr"),
     (["train", "lenet", "--seed", "-1"], "--seed"),
+    (["train", "lenet", "--seed", str(2**63)], "--seed"),
     (["train", "lenet", "--threads", "0"], "--threads"),
+    (["train", "lenet", "--threads", "1000000"], "choose fewer --threads"),
     (["train", "lenet", "--out", "occupied"], "occupied: File exists; choose another directory with --out"),
     (["train", "lenet", "--epoch", "3"], "--epoch"),
     (["train"], "MODEL"),

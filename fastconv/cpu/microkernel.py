@@ -29,6 +29,7 @@ from fastconv.cpu.loop import REALS
 from fastconv.cpu.simd import ELEMENTS, I64, Pointer, address, broadcast, intrinsic, lanes_of, mangled, primitive
 from fastconv.cpu.twin import TwinPointer
 
+UNROLLED = 4  # products a round: 64 channels of 56x56 went from 16.5 to 15.9 ms
 MOST_POINTERS = 8  # addresses of A at once: with more, LLVM spills sums (14 pointers ran at 75 GFLOP/s, 8 at 115)
 
 
@@ -63,19 +64,32 @@ def most_vectors(rows: int) -> int:
 
 def emit_sums(b: ir.IRBuilder, depth: ir.Value, first: list[list], add: Callable) -> list[list]:
     """Emit ``for k in range(depth): sums = add(k, sums)``, with rows of sums in registers; return what they end as."""
-    before, body, after = b.block, b.append_basic_block("product"), b.append_basic_block("finish")
-    b.branch(body)
+    rest = b.and_(depth, I64(UNROLLED - 1))
+    k, sums = _emit_loop(b, I64(0), rest, 1, first, add)
+    return _emit_loop(b, k, depth, UNROLLED, sums, add)[1]
+
+
+def _emit_loop(
+    b: ir.IRBuilder, start: ir.Value, last: ir.Value, unrolled: int, first: list[list], add: Callable
+) -> tuple[ir.Value, list[list]]:
+    """Emit ``while k < last``, `unrolled` products a round; return k and the sums as they are after it."""
+    before, body, after = b.block, b.append_basic_block("products"), b.append_basic_block("after")
+    b.cbranch(b.icmp_signed("<", start, last), body, after)
     b.position_at_end(body)
-    k = b.phi(I64)
-    sums = [[b.phi(value.type) for value in row] for row in first]
-    last = add(k, sums)
-    following = b.add(k, ir.Constant(I64, 1))
-    b.cbranch(b.icmp_signed("<", following, depth), body, after)
-    for phi, start, end in zip(chain([k], *sums), chain([I64(0)], *first), chain([following], *last), strict=True):
-        phi.add_incoming(start, before)
-        phi.add_incoming(end, body)
+    k, sums = b.phi(I64), [[b.phi(value.type) for value in row] for row in first]
+    ended = sums
+    for u in range(unrolled):
+        ended = add(b.add(k, I64(u)) if u else k, ended)
+    following = b.add(k, I64(unrolled))
+    b.cbranch(b.icmp_signed("<", following, last), body, after)
     b.position_at_end(after)
-    return last
+    reached, joined = b.phi(I64), [[b.phi(value.type) for value in row] for row in first]
+    old, new = chain([start], *first), chain([following], *ended)
+    for value, end, inner, outer in zip(old, new, chain([k], *sums), chain([reached], *joined), strict=True):
+        for phi in (inner, outer):
+            phi.add_incoming(value, before)
+            phi.add_incoming(end, body)
+    return reached, joined
 
 
 def _tile_types(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows):

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from fastconv.cpu.microkernel import MOST_POINTERS, most_rows, tile
+from fastconv.cpu.microkernel import MOST_POINTERS, UNROLLED, most_rows, tile
 from fastconv.cpu.simd import VECTOR_BYTES
 from fastconv.cpu.tables import Tables
 from fastconv.cpu.taps import Phase, View
@@ -141,11 +141,15 @@ class Schedule:
         """(outputs, taps, channels) of each pass of a phase."""
         groups = self._groups(phase, padded=self.padded)
         most_taps = max((len(taps) for _, taps in groups), default=1)
-        passes, first = [], 0
-        for count in split(self.channels, max(1, PASS_BYTES // (self.row_bytes * self.view.tap_rows * most_taps))):
-            passes += [(outputs, taps, (first, first + count)) for outputs, taps in groups]
-            first += count
-        return passes
+        most = max(1, PASS_BYTES // (self.row_bytes * self.view.tap_rows * most_taps))
+        size = split(self.channels, most)[0]
+        if size > UNROLLED:  # so that few products are left over when they are taken several at a time
+            size = -(-size // UNROLLED) * UNROLLED
+        return [
+            (outputs, taps, (first, min(first + size, self.channels)))
+            for first in range(0, self.channels, size)
+            for outputs, taps in groups
+        ]
 
     # ---- regions ----
 
