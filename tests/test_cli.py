@@ -199,8 +199,12 @@ def test_summary_adds_up(fastconv):
 
 def test_info_names_the_host(fastconv):
     output = fastconv("info").output
-    for name in ("processor", "instructions", "threads", "kernel cache", "GPU"):
+    for name in ("processor", "instructions", "threads", "peak", "memory", "kernel cache", "GPU"):
         assert re.search(rf"^{name}  ", output, re.MULTILINE), name
+    single, double, copied = map(
+        float, re.search(r"([\d.]+) GFLOP/s float32, ([\d.]+) .*\n.* ([\d.]+) GB/s", output).groups()
+    )
+    assert single > double > 1 and copied > 0.5
 
 
 # ---- help and mistakes

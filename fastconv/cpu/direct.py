@@ -1,12 +1,13 @@
-"""Direct convolution and its gradient with respect to the input: lanes are output channels, rows of the tile are pixels.
+"""Direct convolution and its gradient for the input: lanes are output channels, rows of the tile are pixels.
 
-Both are the same computation seen through different `taps`. The input is read where it lies, NCHW: a row of the register
-tile is an output pixel, its addresses differ from the next one's by the stride. A panel holds the weights of 16 or 32
-output channels. Sums stand in a block ``[pixels][channels]`` of scratch memory and leave through transposes in registers.
+Both are the same computation seen through different `taps`. The input is read where it lies, NCHW: a row of the
+register tile is an output pixel, its addresses differ from the next one's by the stride. A panel holds the weights of
+16 or 32 output channels. Sums stand in a block ``[pixels][channels]`` of scratch memory and leave through transposes in
+registers.
 
-Padding is never stored where a sum has many products in a kernel column: each kernel column is a call of its own, over the
-output columns and the kernel rows that meet real input, so that zeros are neither read nor multiplied (a 7x7 gradient
-went from 54 to 30 ms). Where sums are short, the rows that a task needs are copied between zeros first.
+Padding is never stored where a sum has many products in a kernel column: each kernel column is a call of its own, over
+the output columns and the kernel rows that meet real input, so that zeros are neither read nor multiplied. Where sums
+are short, or zeros few, the rows that a task needs are copied between zeros first.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def run_pass(args, region, index, x, panel, bias, sums, ahead, y, channels):
             c, c_rows = target + call[6], tables + call[7]
             s, s_rows, s_shift = (bias, tables + args.no_offsets, 0) if call[8] else (c, c_rows, span[5])
             call_tiles(
-                call[0], call[1], span[3], span[4], span[5], s_shift, source + call[2], tables + call[3], tables + call[4],
-                panel, tables + call[5], c, c_rows, s, s_rows,
+                call[0], call[1], span[3], span[4], span[5], s_shift,
+                source + call[2], tables + call[3], tables + call[4], panel, tables + call[5], c, c_rows, s, s_rows,
             )  # fmt: skip
             fetch_input(args, ahead, region[5] * args.x_columns)
             fetch_output(ahead, y, args.y_plane, region[2], channels)
@@ -168,8 +169,8 @@ def fill(sums, pixels, width, bias):
 class Side:
     """What differs between the convolution and its gradient: the view, and how the weights are read.
 
-    Product (c, t) of output channel o has the weight at ``c * outer_step + o * channel_step + t``, or, where ``outer`` is 1,
-    at ``o * channel_step + (c * taps + t)``.
+    Product (i, t) of output channel o has its weight at ``i * outer_step + o * channel_step + t``, t < inner.
+    For the convolution all products of an output channel lie one after the other, and `outer` is 1.
     """
 
     view: View
@@ -192,9 +193,7 @@ def backward_side(geometry: ConvGeometry) -> Side:
     """dx from dy: weights with input and output channels exchanged."""
     view = backward_view(geometry)
     taps = view.tap_rows * view.tap_columns
-    return Side(
-        view, geometry.group_out, geometry.group_in, taps, geometry.group_out, geometry.group_in * taps, taps
-    )
+    return Side(view, geometry.group_out, geometry.group_in, taps, geometry.group_out, geometry.group_in * taps, taps)
 
 
 @lru_cache(maxsize=512)

@@ -1,10 +1,11 @@
-"""Gradient of a direct convolution with respect to its weights and bias: lanes are output channels, sums run over pixels.
+"""Gradient of a direct convolution for weights and bias: lanes are output channels, sums run over pixels.
 
-The register tile serves with its two tables of A exchanged: a row of the tile is a weight (a channel and a tap), a product
-is a pixel. ``dy`` is transposed into ``[pixels][channels]``, a few output rows at a time; the input is read where it lies, or,
-where that lets neighbouring taps share an address, from rows copied between zeros.
+The register tile serves with its two tables of A exchanged: a row of the tile is a weight (a channel and a tap), a
+product is a pixel. ``dy`` is transposed into ``[pixels][channels]``, a few output rows at a time; the input is read
+where it lies, or, where that lets neighbouring taps share an address, from rows copied between zeros.
 
-Images are dealt to a fixed number of *parts*, whose sums are added in order at the end: results do not depend on threads.
+Images are dealt to a fixed number of *parts*, whose sums are added in order at the end: results do not depend on
+threads.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ SMALL_GRADIENT = 256 << 10  # bytes of dw up to which sixteen parts may have sum
 
 @kernel(
     x="real", dy="real", sums="real", bias_sums="real",
-    bands="int64", entries="int64", tiles="int64", tile_channels="int64", chunks="int64", tables="int32", packed="real", rows="real",
-    worker_step="int", batch="int", images="int", groups="int", parts="int", band_count="int", chunk_count="int",
-    blocks="int", x_channels="int", x_plane="int", x_columns="int", y_channels="int", y_plane="int",
+    bands="int64", entries="int64", tiles="int64", tile_channels="int64", chunks="int64", tables="int32",
+    packed="real", rows="real", worker_step="int", batch="int", images="int", groups="int", parts="int",
+    band_count="int", chunk_count="int", blocks="int", x_channels="int", x_plane="int", x_columns="int", y_channels="int", y_plane="int",
     vectors="int", sum_rows="int", entry_rows="int", row_places="int", copied="int", copy_plane="int", pitch="int",
 )  # fmt: skip
 def sum_products(args, task, slot):
@@ -160,9 +161,7 @@ def add_parts(args, task, slot):
                 row = args.sums + ((place * args.sum_rows + args.positions[k + i]) * width + v)
                 store(buffer, i * n, add_part(row, args.parts, args.part_step))
             target = args.dw + ((group * args.y_channels + channel + v) * args.depth + k)
-            transpose(
-                buffer, n, count, head(buffer, n), target, args.depth, channels, head(buffer, count)
-            )
+            transpose(buffer, n, count, head(buffer, n), target, args.depth, channels, head(buffer, count))
         if first == 0:
             total = add_part(args.bias_sums + (place * width + v), args.parts, args.bias_step)
             store(args.db, group * args.y_channels + channel + v, total, head(buffer, channels))

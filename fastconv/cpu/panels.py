@@ -1,7 +1,7 @@
 """Moving data between the layouts that users have and those that the register tile reads and writes.
 
-A *panel* holds rows of ``vectors * lanes`` neighbouring output channels, one row for each product of a sum. Channels become
-lanes, and lanes channels, through transposes of squares in registers: no copy is made for them.
+A *panel* holds rows of ``vectors * lanes`` neighbouring output channels, one row for each product of a sum. Channels
+become lanes, and lanes channels, through transposes of squares in registers: no copy is made for them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
 
 @jit.inline
 def gather_lanes(source, step, channels, count, target, width):
-    """``source[c * step + k]`` -> ``target[k * width + c]`` for c < channels <= lanes, k < count; lanes past them are 0."""
+    """``source[c * step + k]`` -> ``target[k * width + c]`` for c < channels <= lanes, k < count; other lanes are 0."""
     n = lanes(source)
     every = head(source, n)
     whole = count // n * n if channels == n else 0
@@ -43,16 +43,19 @@ def scatter_lanes(source, width, count, target, step, channels):
 
 @jit.inline
 def copy_rows(source, channels, plane, columns, row, rows, column, target, target_plane, pitch):
-    """Copy a window of each channel: `rows` rows of `pitch` columns from (row, column) on, zeros where there is no column."""
+    """Copy a window of each channel, `rows` rows of `pitch` columns from (row, column) on; no column gives zeros."""
     for c in range(channels):
-        copy_lines(source + (c * plane + row * columns), columns, rows, columns, column, target + c * target_plane, pitch)
+        copy_lines(
+            source + (c * plane + row * columns), columns, rows, columns, column, target + c * target_plane, pitch
+        )
 
 
 @jit.inline
 def copy_lines(source, step, rows, columns, column, target, pitch):
     """Copy `rows` rows that lie `step` apart: `pitch` columns from `column` on, zeros where there is no column.
 
-    Written from left to right in whole vectors: what runs over a row's end is a zero, or is overwritten by the next row.
+    Written from left to right in whole vectors: what runs over a row's end is a zero, or is overwritten by the next
+    row.
     """
     n = lanes(source)
     zero = splat(source, 0)
@@ -80,8 +83,8 @@ def copy_lines(source, step, rows, columns, column, target, pitch):
 def pack_weights(args, task, slot):
     """Pack the panel, and the bias, of one block of output channels of one group.
 
-    Product ``k = i * inner + t`` of channel c has the weight ``w[i * outer_step + c * channel_step + t]`` and goes to the
-    panel's row ``positions[k]``.
+    Product ``k = i * inner + t`` of channel c has the weight ``w[i * outer_step + c * channel_step + t]`` and goes to
+    the panel's row ``positions[k]``.
     """
     w, panels, positions = args.w, args.panels, args.positions
     inner, width = args.inner, args.width

@@ -1,11 +1,11 @@
 """Cutting a convolution into regions of output, and each region into calls of the register tile.
 
-A *region* is what one task computes: some rows of the output, or part of a long row. Its rows are gathered into *spans*: a
-few rows that meet the input in the same way, up to a shift. All spans of one kind share one list of *calls*, so that a
-large image needs no more tables than a small one.
+A *region* is what one task computes: some rows of the output, or part of a long row. Its rows are gathered into
+*spans*: a few rows that meet the input in the same way, up to a shift. All spans of one kind share one list of *calls*,
+so that a large image needs no more tables than a small one.
 
-The products of a sum are cut into *passes*: all spans go through one pass before the next begins, so that its part of the
-weights stays in the L1 cache (L2 feeds the tile at 120 GFLOP/s, L1 at 136).
+The products of a sum are cut into *passes*: all spans go through one pass before the next begins, so that its part of
+the weights stays in the L1 cache (L2 feeds the tile at 120 GFLOP/s, L1 at 136).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INPUT_BYTES = 300 << 10  # of input that a task reads: it stays in L2 while all 
 SUMS_BYTES = 64 << 10  # of sums that a task holds
 PASS_BYTES = 12 << 10  # of weights in a pass: they stay in L1 as well
 SHORT_SUM = 64  # products of one kernel column, below which partial sums cost more than multiplying zeros
-FEW_ZEROS = 0.05  # share of products with padding, below which the same holds: 64 channels of 56x56 went from 92 to 111 GFLOP/s
+FEW_ZEROS = 0.05  # share of products with padding below which the same holds: 92 -> 111 GFLOP/s, 64 channels of 56x56
 LARGE_PLANE = 8 << 10  # bytes of a channel, from which each lies in pages of its own: copied rows need fewer
 
 Range = tuple[int, int]
@@ -138,7 +138,7 @@ class Schedule:
         return sorted(met, key=lambda group: group[0][0] - group[0][1])
 
     def _passes(self, phase: Phase) -> list[tuple[Range, list[tuple[int, int]], Range]]:
-        """(outputs, taps, channels) of each pass of a phase."""
+        """List the passes of a phase: (outputs, taps, channels) of each."""
         groups = self._groups(phase, padded=self.padded)
         most_taps = max((len(taps) for _, taps in groups), default=1)
         most = max(1, PASS_BYTES // (self.row_bytes * self.view.tap_rows * most_taps))
@@ -234,7 +234,7 @@ class Schedule:
         strips.append([span])
 
     def _alike(self, rows: range) -> list[tuple[tuple, list[Range]]]:
-        """Groups of (row, first input row) that meet the input in the same way, as many as one tile takes."""
+        """List groups of (row, first input row) that meet the input in the same way, as many as one tile takes."""
         alike: dict[tuple, list[Range]] = {}
         for r in rows:
             taps = self.view.row_taps[r]

@@ -1,8 +1,9 @@
 """Cutting the gradient with respect to the weights into bands of pixels, entries of taps, and tiles of channels.
 
-A *band* is a set of output pixels whose ``dy`` is packed at a time: some rows, or part of a long row, or several small images.
-An *entry* is a run of neighbouring taps in a kernel row, with the pixels of the band for which they meet input. A *tile* is a
-group of channels: with an entry it makes one call of the register tile, whose rows are channels x taps of the run.
+A *band* is a set of output pixels whose ``dy`` is packed at a time: some rows, or part of a long row, or several small
+images. An *entry* is a run of neighbouring taps in a kernel row, with the pixels of the band for which they meet input.
+A *tile* is a group of channels: with an entry it makes one call of the register tile, whose rows are channels x taps of
+the run.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class WeightSchedule:
     images : int
         Images in a band.
     bands : list
-        (first entry, last entry, pixels of an image, place in the output plane, place in the input plane, first input row,
-        input rows, first input column); first for all `images`, then again for the images that are left at the end.
+        (first entry, last entry, pixels of an image, place in the output plane, place in the input plane, first
+        input row, input rows, first input column); for all `images`, then again for those that are left at the end.
     entries : list
         (depth, a_steps, b_steps, first row of the sums).
     tiles : list
@@ -101,9 +102,7 @@ class WeightSchedule:
                 first += count
             return [(range(r, r + 1), columns) for r in range(view.out_rows) for columns in parts]
         rows = split(view.out_rows, most // view.out_columns)[0]
-        return [
-            (range(r, min(r + rows, view.out_rows)), (0, view.out_columns)) for r in range(0, view.out_rows, rows)
-        ]
+        return [(range(r, min(r + rows, view.out_rows)), (0, view.out_columns)) for r in range(0, view.out_rows, rows)]
 
     def _input_rows(self, rows: range) -> range:
         met = [place for r in rows for _, place in self.view.row_taps[r]]

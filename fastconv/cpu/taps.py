@@ -1,11 +1,13 @@
 """Which input element meets which output through which tap: the one description of a convolution and of its gradient.
 
 Along one axis a convolution pairs output ``o`` with input ``o * stride + tap * dilation - before``. Its gradient with
-respect to the input asks the same the other way round: input ``i`` pairs with output ``(i + before - tap * dilation) / stride``
-where that division leaves nothing. Outputs that leave the same remainder form a `Phase`, within which taps move evenly.
-So forward has one phase, a gradient has `stride` of them, and what follows cannot tell which of the two it computes.
+respect to the input asks the same the other way round: input ``i`` pairs with output ``(i + before - tap * dilation) /
+stride`` where that division leaves nothing. Outputs that leave the same remainder form a `Phase`, within which taps
+move evenly. So forward has one phase, a gradient has `stride` of them, and what follows cannot tell which of the two it
+computes.
 
-The last axis is that of *columns*. All axes before it together are *rows*, numbered in C order: 1D, 2D and 3D look alike.
+The last axis is that of *columns*. All axes before it together are *rows*, numbered in C order: 1D, 2D and 3D look
+alike.
 """
 
 from __future__ import annotations
@@ -61,12 +63,12 @@ class View:
 
 
 def forward_view(geometry: ConvGeometry) -> View:
-    """Outputs are those of the convolution."""
+    """Describe the convolution: its outputs are what is computed."""
     return _view(forward_phases(geometry), geometry.input_size, geometry.output_size, geometry.window.kernel)
 
 
 def backward_view(geometry: ConvGeometry) -> View:
-    """Outputs are the elements of the input's gradient, inputs those of the output's gradient."""
+    """Describe the gradient with respect to the input: the output's gradient is what is read."""
     return _view(backward_phases(geometry), geometry.output_size, geometry.input_size, geometry.window.kernel)
 
 

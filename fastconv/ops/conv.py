@@ -22,7 +22,9 @@ def conv2d(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """2D convolution (cross-correlation, as in every deep-learning library)::
+    """Convolve in two dimensions (cross-correlation, as in every deep-learning library).
+
+    The result is ::
 
         y[n, co, oh, ow] = b[co] + sum over ci, kh, kw of
             w[co, ci, kh, kw] * x[n, ci, oh * stride + kh * dilation - padding, ow * stride + kw * dilation - padding]
@@ -126,7 +128,7 @@ def _weight_gradient(x: np.ndarray, dy: np.ndarray, geometry: ConvGeometry) -> t
 
 
 def _finite_plan(make: Callable[..., Program], w: np.ndarray, *about: object) -> Program:
-    """Return the plan, or its exact form where products of padding with weights that are not finite would spread NaN."""
+    """Return the plan; its exact form where weights that are not finite would make NaN of padding."""
     plan = make(*about)
     if plan.multiplies_padding and not np.isfinite(w).all():
         return make(*about, exact=True)
