@@ -121,3 +121,10 @@ def _check_range(op: str, name: str, numbers: Ints, low: int, high: int, value: 
     if max(numbers) > high:
         limit = "2**63 - 1" if high == MAX_SIZE else high
         raise ValueError(f"{op}: {name} must be <= {limit}, got {value!r}")
+
+
+def as_needs(op: str, needs: object) -> tuple[bool, bool, bool]:
+    """Return which of the gradients dx, dw and db are wanted."""
+    if not isinstance(needs, tuple | list) or len(needs) != 3:
+        raise TypeError(f"{op}: needs must be three bools, for dx, dw and db, got {needs!r}")
+    return tuple(map(bool, needs))

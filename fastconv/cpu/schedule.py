@@ -35,6 +35,12 @@ def split(n: int, most: int) -> list[int]:
     return [n // parts + (i < n % parts) for i in range(parts)]
 
 
+def apart(elements: int, dtype: np.dtype) -> int:
+    """Round up to an odd number of cache lines: streams a multiple of 4096 bytes apart would evict each other."""
+    line = 64 // dtype.itemsize
+    return (-(-elements // line) | 1) * line
+
+
 def panel_vectors(channels: int, n: int) -> int:
     """Vectors side by side in a tile: two, or one or three where that wastes fewer lanes."""
     return {1: 1, 3: 3}.get(-(-channels // n), 2)
@@ -89,11 +95,10 @@ class Schedule:
         view, cut = self.view, self._cut()
         widths = [high - low for low, high in (self._input_columns(columns) for _, columns in cut)]
         self.pitch = max(widths) if self.padded else view.in_columns
-        most_in = max(len(self._input_rows(rows)) for rows, _ in cut)
-        # An odd number of cache lines from channel to channel: at a multiple of 4096 bytes they would evict each other.
-        line = 64 // self.dtype.itemsize
-        lines = -(-(most_in * self.pitch + self.n) // line) | 1
-        self.copy_plane = lines * line if self.copied else view.in_rows * view.in_columns
+        most_in = max(len(self.view.input_rows(rows)) for rows, _ in cut)
+        self.copy_plane = view.in_rows * view.in_columns
+        if self.copied:
+            self.copy_plane = apart(most_in * self.pitch + self.n, self.dtype)
         self.copy_size = self.channels * self.copy_plane + self.n if self.copied else 0
         self.most_pixels = max(len(rows) * (columns[1] - columns[0]) for rows, columns in cut)
         for rows, columns in cut:
@@ -176,13 +181,8 @@ class Schedule:
 
     def _fits(self, rows: int) -> bool:
         first = (self.view.out_rows - rows) // 2
-        touched = len(self._input_rows(range(first, first + rows)))
+        touched = len(self.view.input_rows(range(first, first + rows)))
         return touched * self.channels * self.view.in_columns * self.dtype.itemsize <= INPUT_BYTES
-
-    def _input_rows(self, rows: range) -> range:
-        """Input rows from the first to the last that these output rows meet."""
-        met = [place for r in rows for _, place in self.view.row_taps[r]]
-        return range(min(met), max(met) + 1) if met else range(0)
 
     def _input_columns(self, columns: Range) -> Range:
         """Input columns, existing or not, that these output columns meet."""
@@ -203,7 +203,7 @@ class Schedule:
         return max(0, low), min(phase.count, high)
 
     def _add_region(self, rows: range, columns: Range) -> None:
-        met, first_span = self._input_rows(rows), len(self.spans)
+        met, first_span = self.view.input_rows(rows), len(self.spans)
         column = self._input_columns(columns)[0] if self.padded else 0
         strips: list[list[tuple[int, int, int]]] = []
         for kind, group in self._alike(rows):

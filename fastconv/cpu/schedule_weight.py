@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.cpu.microkernel import MOST_POINTERS, most_rows, tile
-from fastconv.cpu.schedule import FEW_ZEROS, panel_vectors, split
+from fastconv.cpu.schedule import FEW_ZEROS, apart, panel_vectors, split
 from fastconv.cpu.simd import VECTOR_BYTES
 from fastconv.cpu.tables import Tables
 from fastconv.cpu.taps import View
@@ -83,10 +83,10 @@ class WeightSchedule:
         view, cut = self.view, self._cut(most_pixels)
         spans = [self._input_columns(columns) for _, columns in cut]
         self.pitch = max(high - low for low, high in spans) if self.copied else view.in_columns
-        most_in = max(len(self._input_rows(rows)) for rows, _ in cut)
-        line = 64 // self.dtype.itemsize
-        lines = -(-(most_in * self.pitch + self.n) // line) | 1
-        self.copy_plane = lines * line if self.copied else view.in_rows * view.in_columns
+        most_in = max(len(self.view.input_rows(rows)) for rows, _ in cut)
+        self.copy_plane = view.in_rows * view.in_columns
+        if self.copied:
+            self.copy_plane = apart(most_in * self.pitch + self.n, self.dtype)
         self.most_pixels = max(len(rows) * (columns[1] - columns[0]) for rows, columns in cut) * self.images
         self._add_tiles()
         for images in (self.images, batch % self.images):
@@ -103,10 +103,6 @@ class WeightSchedule:
             return [(range(r, r + 1), columns) for r in range(view.out_rows) for columns in parts]
         rows = split(view.out_rows, most // view.out_columns)[0]
         return [(range(r, min(r + rows, view.out_rows)), (0, view.out_columns)) for r in range(0, view.out_rows, rows)]
-
-    def _input_rows(self, rows: range) -> range:
-        met = [place for r in rows for _, place in self.view.row_taps[r]]
-        return range(min(met), max(met) + 1) if met else range(0)
 
     def _input_columns(self, columns: Range) -> Range:
         offsets = [offset for _, offset in self.phase.taps]
@@ -127,7 +123,7 @@ class WeightSchedule:
             first += count
 
     def _add_band(self, rows: range, columns: Range, column: int, images: int) -> None:
-        met = self._input_rows(rows)
+        met = self.view.input_rows(rows)
         taps = tuple(tuple((tap, place - met.start) for tap, place in self.view.row_taps[r]) for r in rows)
         kind = (taps, columns, images)
         if kind not in self._kinds:

@@ -61,6 +61,11 @@ class View:
     tap_rows: int
     tap_columns: int
 
+    def input_rows(self, rows: range) -> range:
+        """Input rows from the first to the last that these output rows meet."""
+        met = [place for r in rows for _, place in self.row_taps[r]]
+        return range(min(met), max(met) + 1) if met else range(0)
+
 
 def forward_view(geometry: ConvGeometry) -> View:
     """Describe the convolution: its outputs are what is computed."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv import runtime
+from fastconv.arguments import as_needs
 from fastconv.arrays import reals
 from fastconv.cpu import direct, direct_weight
 from fastconv.cpu.loop import Program
@@ -102,7 +103,7 @@ def conv2d_backward(
     dy, x, w, b = reals(op, dy=dy, x=x, w=w, b=b)
     geometry = _geometry(op, x, w, b, stride, padding, dilation, groups)
     geometry.check_gradient(op, dy.shape)
-    need_x, need_w, need_b = wanted(op, needs)
+    need_x, need_w, need_b = as_needs(op, needs)
     dx = _input_gradient(dy, w, geometry) if need_x else None
     if not need_w:
         return dx, None, dy.sum(axis=(0, 2, 3)) if need_b and b is not None else None
@@ -138,10 +139,3 @@ def _finite_plan(make: Callable[..., Program], w: np.ndarray, *about: object) ->
 def _geometry(op, x, w, b, stride, padding, dilation, groups) -> ConvGeometry:
     b_shape = None if b is None else b.shape
     return ConvGeometry.make(op, x.shape, w.shape, b_shape, stride, padding, dilation, groups)
-
-
-def wanted(op: str, needs: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
-    """Check which of the gradients dx, dw and db are wanted."""
-    if not isinstance(needs, tuple | list) or len(needs) != 3:
-        raise TypeError(f"{op}: needs must be three bools, for dx, dw and db, got {needs!r}")
-    return tuple(map(bool, needs))

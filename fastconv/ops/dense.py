@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from fastconv import runtime
+from fastconv.arguments import as_needs
 from fastconv.arrays import reals
 from fastconv.cpu import gemm
 
@@ -72,7 +73,7 @@ def linear_backward(
     expected = (*x.shape[:-1], w.shape[0])
     if dy.shape != expected:
         raise ValueError(f"{op}: dy must have the shape of the output, {expected}, got {dy.shape}")
-    need_x, need_w, need_b = _needs(op, needs)
+    need_x, need_w, need_b = as_needs(op, needs)
     dx = runtime.empty(x.shape, x.dtype) if need_x else None
     dw = runtime.zeros(w.shape, x.dtype) if need_w else None
     db = runtime.zeros(b.shape, x.dtype) if need_b and b is not None else None
@@ -83,12 +84,6 @@ def linear_backward(
 
 def _matrix(array: np.ndarray) -> np.ndarray:
     return array.reshape(prod(array.shape[:-1]), array.shape[-1])
-
-
-def _needs(op: str, needs: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
-    if not isinstance(needs, tuple | list) or len(needs) != 3:
-        raise TypeError(f"{op}: needs must be three bools, for dx, dw and db, got {needs!r}")
-    return tuple(map(bool, needs))
 
 
 def _check(op: str, x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> None:
