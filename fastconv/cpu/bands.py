@@ -1,12 +1,12 @@
 """Bands of rows copied between zeros, so that pixels can be lanes.
 
-In the copy of a band all rows have the same pitch, and follow each other. One difference of addresses then leads from every
-output of the band, rows and columns alike, to its input through a tap, and a vector of neighbouring places holds the inputs
-of neighbouring outputs, across the ends of rows: a plane of 14 x 14 fills its lanes as well as one of 224 x 224. Sums that
-stand between two rows, where no output is, are computed and left out.
+In the copy of a band all rows have the same pitch, and follow each other. One difference of addresses then leads from
+every output of the band, rows and columns alike, to its input through a tap, and a vector of neighbouring places holds
+the inputs of neighbouring outputs, across the ends of rows: a plane of 14 x 14 fills its lanes as well as one of 224 x
+224. Sums that stand between two rows, where no output is, are computed and left out.
 
-Where the convolution's stride is 2, even and odd rows and columns are copied apart; where the gradient's is, its even and odd
-outputs are computed apart, and interleaved as they leave.
+Where the convolution's stride is 2, even and odd rows and columns are copied apart; where the gradient's is, its even
+and odd outputs are computed apart, and interleaved as they leave.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Axis:
     first, last : int
         Places of the inputs that an output at place 0 meets lie from `first` to `last`.
     phases : tuple
-        For each phase of the outputs its taps, (tap, place and phase of what an output at place 0 meets), in their order.
+        For each phase of the outputs its taps, (tap, place and phase of what an output at place 0 meets), in their
+        order.
     """
 
     size: int
@@ -92,8 +93,8 @@ class Axis:
 class Bands:
     """Bands of some rows, or parts of one row, and the layout of their copies.
 
-    A channel's copy has a plane for each phase of the input. Its rows lie `pitch` apart, and are that long with the zeros
-    behind them; these also serve as the padding before the next row. Before the first row there are `lead` zeros.
+    A channel's copy has a plane for each phase of the input. Its rows lie `pitch` apart, and are that long with the
+    zeros behind them; these also serve as the padding before the next row. Before the first row there are `lead` zeros.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ class Bands:
         self.pixels = (self.band_rows - 1) * self.pitch + self.band_columns
 
     def _aligned(self, pitch: int) -> int:
-        """Whole vectors, where that costs few lanes: then copies, and a third of the loads for 3 taps, cross no line."""
+        """Round up to whole vectors where that costs few lanes: copies, and a third of the loads, then cross no line."""
         whole = -(-pitch // self.n) * self.n
         return whole if whole <= pitch * MOST_LONGER else pitch
 
@@ -149,8 +150,8 @@ class Bands:
             "used_columns": min(columns.size, columns.used * columns.step),
             "row_step": rows.step, "column_step": columns.step,
             "pitch": self.pitch, "lead": self.lead, "copy_plane": self.plane,
-            "rows": rows.count, "columns": columns.count, "band_rows": self.band_rows, "band_columns": self.band_columns,
-            "first_row": rows.first, "first_column": self.first_column, "more_rows": rows.more,
+            "rows": rows.count, "columns": columns.count, "band_rows": self.band_rows, "band_columns":
+            self.band_columns, "first_row": rows.first, "first_column": self.first_column, "more_rows": rows.more,
             "bands": self.bands, "parts": self.parts,
         }  # fmt: skip
 

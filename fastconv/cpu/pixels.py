@@ -1,8 +1,8 @@
 """Direct convolution and its gradient with respect to the input where a group has few channels: lanes are pixels.
 
-Rows of the register tile are the output channels of a group, its A is the weights as they lie in memory, its B a copy of a
-band of input rows between zeros (`bands`). Few channels leave the lanes of the other view empty: of sixteen, a depthwise
-convolution would use one.
+Rows of the register tile are the output channels of a group, its A is the weights as they lie in memory, its B a copy
+of a band of input rows between zeros (`bands`). Few channels leave the lanes of the other view empty: of sixteen, a
+depthwise convolution would use one.
 
 Products are in the order of kernel rows, so that a tile leaves out those that meet only zeros.
 """
@@ -98,7 +98,7 @@ def write_band(args, sums, row, rows, column, columns, y):
             source = sums + (phase * args.column_spacing * args.phase_step + o * args.sums_step)
             target = y + ((o * args.y_rows + row * spacing + phase) * args.y_columns + first)
             present = min(rows, (args.y_rows - phase + spacing - 1) // spacing - row)
-            for r in range(present):
+            for _ in range(present):
                 if args.column_spacing == 1:
                     write_line(source, count, target)
                 else:
@@ -128,15 +128,15 @@ class Side:
     def forward(cls, geometry: ConvGeometry) -> Side:
         """y from x."""
         axes = _axes(forward_phases(geometry), geometry.input_size, geometry.output_size)
-        taps = prod(geometry.window.kernel)
-        return cls(*axes, geometry.group_in, geometry.group_out, taps, geometry.group_in * taps, geometry.window.kernel[-1])
+        taps, across = prod(geometry.window.kernel), geometry.window.kernel[-1]
+        return cls(*axes, geometry.group_in, geometry.group_out, taps, geometry.group_in * taps, across)
 
     @classmethod
     def backward(cls, geometry: ConvGeometry) -> Side:
         """dx from dy."""
         axes = _axes(backward_phases(geometry), geometry.output_size, geometry.input_size)
-        taps = prod(geometry.window.kernel)
-        return cls(*axes, geometry.group_out, geometry.group_in, geometry.group_in * taps, taps, geometry.window.kernel[-1])
+        taps, across = prod(geometry.window.kernel), geometry.window.kernel[-1]
+        return cls(*axes, geometry.group_out, geometry.group_in, geometry.group_in * taps, taps, across)
 
 
 def _axes(phases: list, in_size: tuple, out_size: tuple) -> list[Axis]:
@@ -178,6 +178,7 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool) ->
     tables = Tables()
 
     program = Program(dtype, "x w b y")
+    program.multiplies_padding = True
     phase_step = padded * sums_step
     sums_size = phase_step * rows.spacing * columns.spacing
     scratch, worker_step = program.worker_workspace(sums_size + padded * width + bands.copy_size + width)

@@ -1,13 +1,11 @@
 """Convolution, and its gradients."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from fastconv import runtime
 from fastconv.arguments import as_needs
 from fastconv.arrays import reals
-from fastconv.cpu import direct, direct_weight
+from fastconv.cpu import choose, direct, direct_weight
 from fastconv.cpu.loop import Program
 from fastconv.geometry import ConvGeometry
 
@@ -61,7 +59,7 @@ def conv2d(
     geometry = _geometry(op, x, w, b, stride, padding, dilation, groups)
     y = runtime.empty(geometry.y_shape, x.dtype)
     if y.size:
-        _finite_plan(direct.forward_plan, w, geometry, x.dtype, b is not None)(x, w, b, y)
+        _finite_plan("forward_plan", w, geometry, x.dtype, b is not None)(x, w, b, y)
     return y
 
 
@@ -114,25 +112,25 @@ def conv2d_backward(
 def _input_gradient(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry) -> np.ndarray:
     dx = runtime.empty(geometry.x_shape, dy.dtype)
     if dx.size:
-        _finite_plan(direct.backward_data_plan, w, geometry, dy.dtype)(dy, w, None, dx)
+        _finite_plan("backward_data_plan", w, geometry, dy.dtype)(dy, w, None, dx)
     return dx
 
 
 def _weight_gradient(x: np.ndarray, dy: np.ndarray, geometry: ConvGeometry) -> tuple[np.ndarray, np.ndarray]:
     dw = runtime.empty(geometry.w_shape, x.dtype)
     db = runtime.empty((geometry.out_channels,), x.dtype)
-    plan = direct_weight.backward_weight_plan(geometry, x.dtype)
+    plan = choose.backward_weight_plan(geometry, x.dtype)
     plan(x, dy, dw, db)
     if plan.multiplies_padding and not np.isfinite(dw).all():  # 0 * inf: perhaps from padding, which adds nothing
         direct_weight.backward_weight_plan(geometry, x.dtype, exact=True)(x, dy, dw, db)
     return dw, db
 
 
-def _finite_plan(make: Callable[..., Program], w: np.ndarray, *about: object) -> Program:
-    """Return the plan; its exact form where weights that are not finite would make NaN of padding."""
-    plan = make(*about)
+def _finite_plan(kind: str, w: np.ndarray, *about: object) -> Program:
+    """Return the plan; an exact one where weights that are not finite would make NaN of padding."""
+    plan = getattr(choose, kind)(*about)
     if plan.multiplies_padding and not np.isfinite(w).all():
-        return make(*about, exact=True)
+        return getattr(direct, kind)(*about, exact=True)
     return plan
 
 
