@@ -132,7 +132,7 @@ class Bands:
         self.pixels = (self.band_rows - 1) * self.pitch + self.band_columns
 
     def _aligned(self, pitch: int) -> int:
-        """Round up to whole vectors where that costs few lanes: copies, and a third of the loads, then cross no line."""
+        """Round up to whole vectors where that costs few lanes: copies, and some of the loads, then cross no line."""
         whole = -(-pitch // self.n) * self.n
         return whole if whole <= pitch * MOST_LONGER else pitch
 

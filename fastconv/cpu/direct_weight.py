@@ -33,7 +33,8 @@ SMALL_GRADIENT = 256 << 10  # bytes of dw up to which sixteen parts may have sum
     bands="int64", entries="int64", tiles="int64", tile_channels="int64", chunks="int64", tables="int32",
     packed="real", rows="real", worker_step="int", batch="int", images="int", groups="int", parts="int",
     band_count="int", chunk_count="int", blocks="int", x_channels="int", x_plane="int", x_columns="int",
-    y_channels="int", y_plane="int", vectors="int", sum_rows="int", entry_rows="int", row_places="int", copied="int", copy_plane="int", pitch="int",
+    y_channels="int", y_plane="int",
+    vectors="int", sum_rows="int", entry_rows="int", row_places="int", copied="int", copy_plane="int", pitch="int",
 )  # fmt: skip
 def sum_products(args, task, slot):
     """Sum the products of a part of the bands, for a chunk of the tiles of one group."""
