@@ -64,11 +64,13 @@ def most_vectors(rows: int) -> int:
     return max(1, min(8, (runtime.registers() - 1) // (rows + 1)))
 
 
-def emit_sums(b: ir.IRBuilder, depth: ir.Value, first: list[list], add: Callable) -> list[list]:
+def emit_sums(
+    b: ir.IRBuilder, depth: ir.Value, first: list[list], add: Callable, unrolled: int = UNROLLED
+) -> list[list]:
     """Emit ``for k in range(depth): sums = add(k, sums)``, with rows of sums in registers; return what they end as."""
-    rest = b.and_(depth, I64(UNROLLED - 1))
+    rest = b.and_(depth, I64(unrolled - 1))
     k, sums = _emit_loop(b, I64(0), rest, 1, first, add)
-    return _emit_loop(b, k, depth, UNROLLED, sums, add)[1]
+    return _emit_loop(b, k, depth, unrolled, sums, add)[1]
 
 
 def _emit_loop(

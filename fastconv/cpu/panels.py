@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastconv import jit
 from fastconv.cpu.loop import kernel
-from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
+from fastconv.cpu.simd import deinterleave, head, interleave, lanes, load, span, splat, store, transpose
 
 
 @jit.inline
@@ -73,6 +73,54 @@ def copy_lines(source, step, rows, columns, column, target, pitch):
         whole = present // n * n
         for j in range(whole, pitch - left, n):
             store(target, place + j, load(line, j, head(source, present - j)))
+
+
+@jit.inline
+def split_lines(source, step, rows, columns, column, even, odd, pitch):
+    """Like `copy_lines`, even and odd columns apart: `pitch` of each, the even ones from `column` on."""
+    n = lanes(source)
+    for r in range(rows):
+        line = source + r * step
+        for k in range(0, pitch, n):
+            here = column + 2 * k
+            if here >= 0 and here + 2 * n <= columns:
+                low, high = load(line, here), load(line, here + n)
+            else:
+                low = load(line, here, span(source, -here, columns - here))
+                high = load(line, here + n, span(source, -here - n, columns - here - n))
+            low, high = deinterleave(low, high)
+            store(even, r * pitch + k, low)
+            store(odd, r * pitch + k, high)
+
+
+@jit.inline
+def clear(target, count):
+    """Write zeros, in whole vectors."""
+    zero = splat(target, 0)
+    for i in range(0, count, lanes(target)):
+        store(target, i, zero)
+
+
+@jit.inline
+def write_line(source, count, target):
+    """``source[k]`` -> ``target[k]`` for k < count."""
+    n = lanes(source)
+    for k in range(0, count - n + 1, n):
+        store(target, k, load(source, k))
+    if count >= n:
+        store(target, count - n, load(source, count - n))
+    else:
+        store(target, 0, load(source, 0), head(target, count))
+
+
+@jit.inline
+def interleave_line(even, odd, count, target):
+    """``even[k], odd[k]`` -> ``target[2 * k], target[2 * k + 1]``, `count` elements in all."""
+    n = lanes(even)
+    for k in range(0, count, 2 * n):
+        low, high = interleave(load(even, k // 2), load(odd, k // 2))
+        store(target, k, low, head(target, count - k))
+        store(target, k + n, high, head(target, count - k - n))
 
 
 @kernel(

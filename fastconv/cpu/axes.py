@@ -1,0 +1,150 @@
+"""A convolution or its gradient, axis by axis, where lanes are pixels: which input meets which output, in places.
+
+Neighbouring lanes hold neighbouring outputs, so their inputs have to be neighbours as well. With a stride of 2 they
+are, among the even inputs and among the odd ones: a convolution has two *phases* of inputs, its gradient two phases of
+outputs. A *place* is a position within a phase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from fastconv.cpu.taps import Phase, backward_phases, forward_phases
+from fastconv.geometry import ConvGeometry
+
+MOST_STEP = 2  # phases that are copied apart, or interleaved
+ONE_ROW = (Phase(0, 1, 1, 1, ((0, 0),)),)
+
+Tap = tuple[int, int, int]  # tap, and the place and phase of the input that an output at place 0 meets
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis: an output stands at ``place * spacing + phase``, an input at ``place * step + phase``.
+
+    Attributes
+    ----------
+    size, outputs : int
+        Inputs and outputs.
+    count : int
+        Places of outputs.
+    step, spacing : int
+        Phases of the inputs, and of the outputs: one of the two is 1.
+    first, last : int
+        Range of the places in `phases`: below 0 and beyond the input lies padding.
+    phases : tuple
+        For each phase of the outputs its taps, by the input that they meet.
+    """
+
+    size: int
+    outputs: int
+    count: int
+    step: int
+    spacing: int
+    first: int
+    last: int
+    phases: tuple[tuple[Tap, ...], ...]
+
+    @classmethod
+    def of(cls, phases: tuple[Phase, ...], size: int, outputs: int) -> Axis:
+        """Describe the phases of an axis of `size` inputs."""
+        step = phases[0].advance
+        met = [sorted((*divmod(offset, step), tap) for tap, offset in phase.taps) for phase in phases]
+        places = [place for taps in met for place, _, _ in taps] or [0]
+        taps = tuple(tuple((tap, place, phase) for place, phase, tap in taps) for taps in met)
+        return cls(size, outputs, phases[0].count, step, phases[0].spacing, min(places), max(places), taps)
+
+    @property
+    def more(self) -> int:
+        """Places of inputs, less one, that an output meets through its taps."""
+        return self.last - self.first
+
+    @property
+    def used(self) -> int:
+        """Places of inputs, from 0 on, that some output meets."""
+        return max(0, min(-(-self.size // self.step), self.count + self.last))
+
+    @property
+    def dense(self) -> bool:
+        """Whether neighbouring taps meet neighbouring inputs, and outputs are neighbours too."""
+        return self.step == self.spacing == 1 and self.more == len(self.phases[0]) - 1
+
+    def fits(self) -> bool:
+        """Whether there are at most two phases, each with a tap, and the taps do not mostly meet padding."""
+        few = max(self.step, self.spacing) <= MOST_STEP and len(self.phases) == self.spacing and all(self.phases)
+        # A copy has `count + more` places: with a dilation of 100 in a plane of 10 x 10 nearly all would be zeros.
+        return few and self.more <= 4 * self.count + 16
+
+    def reach(self, phase: int) -> list[tuple[int, int]]:
+        """For each place of outputs, the first of the phase's taps that meet input, and the one after the last.
+
+        At least one tap is named even where none meets input: a sum has a product then, with a zero.
+        """
+        offsets = [place * self.step + rest for _, place, rest in self.phases[phase]]
+        ranges = []
+        for here in range(0, self.count * self.step, self.step):
+            low = min(sum(here + offset < 0 for offset in offsets), len(offsets) - 1)
+            high = sum(here + offset < self.size for offset in offsets)
+            ranges.append((low, max(high, low + 1)))
+        return ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What differs between a convolution and its gradient: the axes, and how the weights are read.
+
+    Product (c, tap) of output channel o has the weight at ``group * group_step + o * out_step + c * in_step + tap``,
+    where tap is ``row * tap_columns + column``. There are one or two axes; a signal has one row.
+    """
+
+    rows: Axis
+    columns: Axis
+    in_channels: int  # of a group
+    out_channels: int
+    in_step: int
+    out_step: int
+    group_step: int
+    tap_columns: int
+
+    @classmethod
+    def forward(cls, geometry: ConvGeometry) -> Side:
+        """y from x."""
+        axes = _axes(forward_phases(geometry), geometry.input_size, geometry.output_size)
+        channels = geometry.group_in, geometry.group_out
+        taps = prod(geometry.window.kernel)
+        steps = taps, geometry.group_in * taps, prod(channels) * taps
+        return cls(*axes, *channels, *steps, geometry.window.kernel[-1])
+
+    @classmethod
+    def backward(cls, geometry: ConvGeometry) -> Side:
+        """dx from dy."""
+        axes = _axes(backward_phases(geometry), geometry.output_size, geometry.input_size)
+        channels = geometry.group_out, geometry.group_in
+        taps = prod(geometry.window.kernel)
+        steps = geometry.group_in * taps, taps, prod(channels) * taps
+        return cls(*axes, *channels, *steps, geometry.window.kernel[-1])
+
+    @property
+    def steps(self) -> int:
+        """Phases of the inputs, rows and columns taken together."""
+        return self.rows.step * self.columns.step
+
+    @property
+    def spacings(self) -> int:
+        """Phases of the outputs, rows and columns taken together."""
+        return self.rows.spacing * self.columns.spacing
+
+    def weight(self, channel: int, row: Tap, column: Tap) -> int:
+        """Where the weights of output channel 0 have that of a product."""
+        return channel * self.in_step + row[0] * self.tap_columns + column[0]
+
+    def fits(self) -> bool:
+        """Whether both axes do."""
+        return self.rows.fits() and self.columns.fits()
+
+
+def _axes(phases: list, in_size: tuple, out_size: tuple) -> list[Axis]:
+    if len(phases) == 1:
+        phases, in_size, out_size = [ONE_ROW, *phases], (1, *in_size), (1, *out_size)
+    return [Axis.of(*axis) for axis in zip(phases, in_size, out_size, strict=True)]
