@@ -27,6 +27,7 @@ from fastconv.cpu.taps import View, backward_view, forward_view
 from fastconv.geometry import ConvGeometry
 
 AHEAD = 16  # integers of each worker's state of prefetching: two cache lines
+FEW_WEIGHTS = 1 << 15  # that one thread packs alone
 ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs little
 
 
@@ -228,7 +229,8 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
     scratch, worker_step = program.worker_workspace(scratch_size)
     sums = scratch + 8 * AHEAD
     program.add(
-        pack_weights, groups * blocks, w=program.w, b=program.b, panels=panels, biases=biases,
+        pack_weights, groups * blocks, alone=groups * blocks * depth * width < FEW_WEIGHTS,
+        w=program.w, b=program.b, panels=panels, biases=biases,
         positions=program.table(schedule.order.ravel()), buffer=scratch, buffer_step=worker_step,
         blocks=blocks, channels=side.out_channels, has_bias=int(bias), width=width, panel_step=depth * width,
         group_step=geometry.group_in * geometry.group_out * view.tap_rows * view.tap_columns,

@@ -25,6 +25,7 @@ from fastconv.cpu.taps import forward_view
 from fastconv.geometry import ConvGeometry
 
 ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs little
+FEW_SUMS = 1 << 16  # that one thread adds alone
 SMALL_GRADIENT = 256 << 10  # bytes of dw up to which sixteen parts may have sums of their own
 
 
@@ -212,7 +213,7 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, exact: bool = 
     )  # fmt: skip
     piece = 8 * schedule.n
     program.add(
-        add_parts, groups * blocks * -(-depth // piece),
+        add_parts, groups * blocks * -(-depth // piece), alone=parts * part_step < FEW_SUMS,
         sums=sums, bias_sums=bias_sums, dw=program.dw, db=program.db,
         positions=program.table(schedule.positions()), buffer=packed, worker_step=worker_step,
         parts=parts, part_step=part_step, bias_step=groups * blocks * width, blocks=blocks,

@@ -22,6 +22,7 @@ from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
 PART = 256  # products of a panel that a task packs
 DEPTH = 1 << 11  # products that a tile sums at a time: its part of B's panel, 256 KB, stays in L2
 TASK = 1 << 20  # products of a task
+FEW_ELEMENTS, FEW_PRODUCTS = 1 << 16, 1 << 21  # to pack, or to multiply: about 30 us
 MOST_TILES = 8  # tiles of a task, one below the other
 
 # ---- kernels ---------------------------------------------------------------------------------------------------
@@ -104,8 +105,9 @@ def _add_pack(program: Program, x: At, along: bool, lines: int, depth: int, widt
     """Append the packing of a factor; return where its panels will be."""
     panels, parts, count = program.workspace(-(-lines // width) * width * depth), -(-depth // PART), -(-lines // width)
     program.add(
-        pack, count * parts, x=x, panels=panels, along=int(along), depth=depth, lines=lines, width=width, parts=parts
-    )
+        pack, count * parts, alone=lines * depth < FEW_ELEMENTS,
+        x=x, panels=panels, along=int(along), depth=depth, lines=lines, width=width, parts=parts,
+    )  # fmt: skip
     return panels
 
 
@@ -132,8 +134,9 @@ def _add_product(
     packed_a = _add_pack(program, a, not a_transposed, rows, depth, height)
     packed_b = _add_pack(program, b, b_transposed, columns, depth, width)
     program.add(
-        multiply, panels * -(-rows // (tiles * height)), tile=tile(dtype, height, vectors, run=height), height=height,
-        vectors=vectors, a=packed_a, a_steps=program.table(steps * height),
+        multiply, panels * -(-rows // (tiles * height)), alone=rows * depth * columns < FEW_PRODUCTS,
+        tile=tile(dtype, height, vectors, run=height), height=height, vectors=vectors,
+        a=packed_a, a_steps=program.table(steps * height),
         b=packed_b, b_steps=program.table(steps * width), no_offset=program.table(0 * heights),
         sums=sums, sums_rows=program.table(heights * width), worker_step=worker_step,
         bias=bias or 0, has_bias=int(bias is not None), c=c, c_rows=program.table(heights * columns),
@@ -163,7 +166,8 @@ def _backward_plan(n: int, inputs: int, outputs: int, dtype: np.dtype, needs: tu
         _add_product(program, program.dy, program.x, None, program.dw, (outputs, n, inputs), a_transposed=True)
     if needs[2]:
         tasks = -(-outputs * dtype.itemsize // VECTOR_BYTES)
-        program.add(sum_columns, tasks, x=program.dy, sums=program.db, rows=n, columns=outputs)
+        few = n * outputs < FEW_ELEMENTS
+        program.add(sum_columns, tasks, alone=few, x=program.dy, sums=program.db, rows=n, columns=outputs)
     return program
 
 

@@ -175,22 +175,23 @@ def work(function, block, counters, tasks, slot, workers):
 
 INT64S = types.Array(types.int64, 1, "C")
 INT64S_2D = types.Array(types.int64, 2, "C")
-DRIVER = signature(types.void, INT64S, INT64S, INT64S_2D, INT64S_2D, types.int64)
+DRIVER = signature(types.void, INT64S, INT64S, INT64S, INT64S_2D, INT64S_2D, types.int64)
 
 
-def _run_parallel(functions, tasks, blocks, counters, workers):
+def _run_parallel(functions, tasks, most, blocks, counters, workers):
     for s in range(functions.size):
         block = blocks.ctypes.data + 8 * blocks.shape[1] * s
         taken = counters.ctypes.data + 8 * counters.shape[1] * s
-        if tasks[s] == 1:
-            call_kernel(functions[s], block, 0, 0)
+        busy = min(workers, most[s])
+        if busy == 1:
+            for task in range(tasks[s]):
+                call_kernel(functions[s], block, task, 0)
         else:
-            busy = min(workers, tasks[s])
             for slot in prange(busy):
                 work(functions[s], block, taken, tasks[s], slot, busy)
 
 
-def _run_serial(functions, tasks, blocks, counters, workers):
+def _run_serial(functions, tasks, most, blocks, counters, workers):
     for s in range(functions.size):
         for task in range(tasks[s]):
             call_kernel(functions[s], blocks.ctypes.data + 8 * blocks.shape[1] * s, task, 0)
@@ -241,7 +242,7 @@ class Program:
             setattr(self, name, At(k + 1))
         self.nbytes, self.nbytes_per_worker = 0, 0
         self.multiplies_padding = False  # whether zeros stand for padding: 0 * inf is NaN
-        self._steps: list[tuple[Kernel, int, list]] = []
+        self._steps: list[tuple[Kernel, int, int, list]] = []
         self._kept: list[NDArray] = []
         self._frozen = None
 
@@ -273,16 +274,19 @@ class Program:
         self._kept.append(table)
         return table.ctypes.data
 
-    def add(self, step: Kernel, tasks: int, /, **arguments: object) -> None:
-        """Append a step: `tasks` calls of a kernel with these arguments."""
+    def add(self, step: Kernel, tasks: int, /, *, alone: bool = False, **arguments: object) -> None:
+        """Append a step: `tasks` calls of a kernel with these arguments.
+
+        A step of less than some 30 us does best `alone`, on one thread: to share it with another costs 10 us.
+        """
         if tasks > 0:
-            self._steps.append((step, int(tasks), step.block(arguments)))
+            self._steps.append((step, int(tasks), 1 if alone else int(tasks), step.block(arguments)))
 
     def _freeze(self) -> tuple:
-        width = max(len(block) for _, _, block in self._steps)
+        width = max(len(block) for *_, block in self._steps)
         relative = np.zeros((len(self._steps), width), np.int64)
         bases = np.zeros((len(self._steps), width), np.int64)
-        for s, (_, _, block) in enumerate(self._steps):
+        for s, (*_, block) in enumerate(self._steps):
             for k, value in enumerate(block):
                 if isinstance(value, At):
                     bases[s, k], relative[s, k] = value.base, value.offset
@@ -290,9 +294,9 @@ class Program:
                     relative[s, k] = np.float64(value).view(np.int64)
                 else:
                     relative[s, k] = value
-        functions = np.array([step.address(self.dtype) for step, _, _ in self._steps], np.int64)
-        tasks = np.array([n for _, n, _ in self._steps], np.int64)
-        return functions, tasks, relative, bases
+        functions = np.array([step.address(self.dtype) for step, *_ in self._steps], np.int64)
+        tasks, most = np.array([sizes for _, *sizes, _ in self._steps], np.int64).T.copy()
+        return functions, tasks, most, relative, bases
 
     def __call__(self, *arrays: NDArray | None) -> None:
         """Run all steps. An array that is None has the address 0."""
@@ -303,17 +307,17 @@ class Program:
             return
         if self._frozen is None:
             self._frozen = self._freeze()
-        functions, tasks, relative, bases = self._frozen
+        functions, tasks, most, relative, bases = self._frozen
         workers = runtime.get_num_threads()
         nbytes = self.nbytes + workers * self.nbytes_per_worker
         workspace = runtime.empty(nbytes, np.uint8) if nbytes else None
         blocks = relative + self._addresses(arrays, workspace)[bases]
         counters = np.zeros((len(tasks), workers), np.int64)
         if workers == 1:
-            _driver(False)(functions, tasks, blocks, counters, 1)
+            _driver(False)(functions, tasks, most, blocks, counters, 1)
             return
         with launch_lock():
-            _driver(True)(functions, tasks, blocks, counters, workers)
+            _driver(True)(functions, tasks, most, blocks, counters, workers)
 
     def _addresses(self, arrays: tuple, workspace: NDArray[np.uint8] | None) -> NDArray[np.int64]:
         *places, start = map(runtime.address, (*arrays, workspace))
@@ -323,7 +327,7 @@ class Program:
         workspace = np.empty(self.nbytes + self.nbytes_per_worker + 64, np.uint8)
         workspace = workspace[-workspace.ctypes.data % 64 :]
         addresses = self._addresses(arrays, workspace)
-        for step, tasks, block in self._steps:
+        for step, tasks, _, block in self._steps:
             values = [addresses[v.base] + v.offset if isinstance(v, At) else
                       np.float64(v).view(np.int64) if isinstance(v, float) else v for v in block]  # fmt: skip
             args = TwinArgs(self.dtype, step.fields, np.array(values, np.int64))
