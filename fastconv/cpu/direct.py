@@ -46,7 +46,7 @@ def run_pass(args, region, index, x, panel, bias, sums, ahead, y, channels):
                 call[0], call[1], span[3], span[4], span[5], s_shift,
                 source + call[2], tables + call[3], tables + call[4], panel, tables + call[5], c, c_rows, s, s_rows,
             )  # fmt: skip
-            fetch_input(args, ahead, region[5] * args.x_columns)
+            fetch_input(args, ahead, region[5] * args.pitch)
             fetch_output(ahead, y, args.y_plane, region[2], channels)
 
 
@@ -149,8 +149,8 @@ def look_ahead(args, ahead, task, calls):
     place = outer // args.groups * args.images * args.groups + outer % args.groups
     region = args.regions + following % args.region_count * 8
     exists = place < args.batch * args.groups and following != task // args.chunks
-    lines = args.x_channels * region[5] * args.x_columns // lanes(args.x)
-    ahead[0] = place * args.x_channels * args.x_plane + region[4] * args.x_columns
+    lines = args.x_channels * region[5] * args.pitch // lanes(args.x)
+    ahead[0] = place * args.x_channels * args.x_plane + region[4] * args.x_columns + max(0, region[6])
     ahead[1], ahead[2], ahead[3] = 0, 0, -(-lines // calls) if exists else 0
 
 

@@ -36,6 +36,7 @@ SMALL_GRADIENT = 256 << 10  # bytes of dw up to which sixteen parts may have sum
     band_count="int", chunk_count="int", blocks="int", x_channels="int", x_plane="int", x_columns="int",
     y_channels="int", y_plane="int",
     vectors="int", sum_rows="int", entry_rows="int", row_places="int", copied="int", copy_plane="int", pitch="int",
+    reach="int",
 )  # fmt: skip
 def sum_products(args, task, slot):
     """Sum the products of a part of the bands, for a chunk of the tiles of one group."""
@@ -117,8 +118,8 @@ def add_bias(packed, pixels, width, bias_sums):
 def next_rows(args, index, last):
     """Place of the input rows of a band, and how many elements they have in each channel; none where the part ends."""
     image, band = index // args.band_count * args.images, args.bands + index % args.band_count * 8
-    place = image * args.groups * args.x_channels * args.x_plane + band[5] * args.x_columns
-    return place, band[6] * args.x_columns if index < last else 0
+    place = image * args.groups * args.x_channels * args.x_plane + band[5] * args.x_columns + max(0, band[7])
+    return place, band[6] * args.reach if index < last else 0
 
 
 @jit.inline
@@ -209,7 +210,7 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, exact: bool = 
         x_channels=geometry.group_in, x_plane=view.in_rows * view.in_columns, x_columns=view.in_columns,
         y_channels=geometry.group_out, y_plane=view.out_rows * view.out_columns, vectors=schedule.vectors,
         sum_rows=schedule.rows, entry_rows=geometry.group_in * schedule.run,
-        copied=int(schedule.copied), copy_plane=schedule.copy_plane, pitch=schedule.pitch,
+        copied=int(schedule.copied), copy_plane=schedule.copy_plane, pitch=schedule.pitch, reach=schedule.reach,
     )  # fmt: skip
     piece = 8 * schedule.n
     program.add(

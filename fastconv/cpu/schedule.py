@@ -94,7 +94,7 @@ class Schedule:
     def _build(self) -> None:
         view, cut = self.view, self._cut()
         widths = [high - low for low, high in (self._input_columns(columns) for _, columns in cut)]
-        self.pitch = max(widths) if self.padded else view.in_columns
+        self.pitch = max(widths) if self.copied else view.in_columns
         most_in = max(len(self.view.input_rows(rows)) for rows, _ in cut)
         self.copy_plane = view.in_rows * view.in_columns
         if self.copied:
@@ -204,7 +204,7 @@ class Schedule:
 
     def _add_region(self, rows: range, columns: Range) -> None:
         met, first_span = self.view.input_rows(rows), len(self.spans)
-        column = self._input_columns(columns)[0] if self.padded else 0
+        column = self._input_columns(columns)[0] if self.copied else 0
         strips: list[list[tuple[int, int, int]]] = []
         for kind, group in self._alike(rows):
             r, start = group[0]

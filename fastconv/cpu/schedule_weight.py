@@ -38,6 +38,8 @@ class WeightSchedule:
         (address, a_rows, first row of the sums, rows).
     channels : list
         (first, last) channel of each tile.
+    reach : int
+        Input columns that a band meets.
     run, rows : int
         Neighbouring taps of a tile, rows of the sums.
     copied : bool
@@ -82,7 +84,8 @@ class WeightSchedule:
     def _build(self, batch: int, most_pixels: int) -> None:
         view, cut = self.view, self._cut(most_pixels)
         spans = [self._input_columns(columns) for _, columns in cut]
-        self.pitch = max(high - low for low, high in spans) if self.copied else view.in_columns
+        self.reach = max(high - low for low, high in spans)
+        self.pitch = self.reach if self.copied else view.in_columns
         most_in = max(len(self.view.input_rows(rows)) for rows, _ in cut)
         self.copy_plane = view.in_rows * view.in_columns
         if self.copied:
