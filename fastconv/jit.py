@@ -103,11 +103,17 @@ def entry(function: Callable, signature: Signature) -> CFunc:
     return compiled
 
 
+# What else numba would make parallel loops of: each would cost as much as a step.
+PRANGE_ONLY = {"prange": True} | dict.fromkeys(
+    ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
+)
+
+
 def driver(signature: Signature, *, parallel: bool) -> Callable:
     """Decorate a function that Python calls to start kernels; it has one signature and releases Python's lock."""
 
     def decorate(function: Callable) -> Callable:
-        compiled = njit(parallel=parallel, nogil=True, error_model="numpy")(function)
+        compiled = njit(parallel=PRANGE_ONLY if parallel else False, nogil=True, error_model="numpy")(function)
         compiled._cache = _cache_of(function)
         compiled.compile(signature)
         compiled.disable_compile()

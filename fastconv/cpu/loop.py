@@ -175,26 +175,39 @@ def work(function, block, counters, tasks, slot, workers):
 
 INT64S = types.Array(types.int64, 1, "C")
 INT64S_2D = types.Array(types.int64, 2, "C")
-DRIVER = signature(types.void, INT64S, INT64S, INT64S, INT64S_2D, INT64S_2D, types.int64)
+DRIVER = signature(types.int64, INT64S, INT64S, INT64S, INT64S_2D, INT64S_2D, INT64S, types.int64)
 
 
-def _run_parallel(functions, tasks, most, blocks, counters, workers):
+@jit.inline
+def placed(relative, bases, addresses):
+    """Arguments of all steps, with the addresses of this call in them."""
+    blocks = np.empty(relative.shape, np.int64)
+    for s in range(relative.shape[0]):
+        for k in range(relative.shape[1]):
+            blocks[s, k] = relative[s, k] + addresses[bases[s, k]]
+    return blocks
+
+
+def _run_parallel(functions, tasks, most, relative, bases, addresses, workers):
+    blocks, counters = placed(relative, bases, addresses), np.empty(workers, np.int64)
     for s in range(functions.size):
-        block = blocks.ctypes.data + 8 * blocks.shape[1] * s
-        taken = counters.ctypes.data + 8 * counters.shape[1] * s
-        busy = min(workers, most[s])
+        block, busy = blocks.ctypes.data + 8 * blocks.shape[1] * s, min(workers, most[s])
         if busy == 1:
             for task in range(tasks[s]):
                 call_kernel(functions[s], block, task, 0)
         else:
+            counters[:] = 0
             for slot in prange(busy):
-                work(functions[s], block, taken, tasks[s], slot, busy)
+                work(functions[s], block, counters.ctypes.data, tasks[s], slot, busy)
+    return blocks.size + counters.size  # a use at the end: numba frees an array after the last one that it sees
 
 
-def _run_serial(functions, tasks, most, blocks, counters, workers):
+def _run_serial(functions, tasks, most, relative, bases, addresses, workers):
+    blocks = placed(relative, bases, addresses)
     for s in range(functions.size):
         for task in range(tasks[s]):
             call_kernel(functions[s], blocks.ctypes.data + 8 * blocks.shape[1] * s, task, 0)
+    return blocks.size  # as above
 
 
 @cache
@@ -311,13 +324,12 @@ class Program:
         workers = runtime.get_num_threads()
         nbytes = self.nbytes + workers * self.nbytes_per_worker
         workspace = runtime.empty(nbytes, np.uint8) if nbytes else None
-        blocks = relative + self._addresses(arrays, workspace)[bases]
-        counters = np.zeros((len(tasks), workers), np.int64)
+        addresses = self._addresses(arrays, workspace)
         if workers == 1:
-            _driver(False)(functions, tasks, most, blocks, counters, 1)
+            _driver(False)(functions, tasks, most, relative, bases, addresses, 1)
             return
         with launch_lock():
-            _driver(True)(functions, tasks, most, blocks, counters, workers)
+            _driver(True)(functions, tasks, most, relative, bases, addresses, workers)
 
     def _addresses(self, arrays: tuple, workspace: NDArray[np.uint8] | None) -> NDArray[np.int64]:
         *places, start = map(runtime.address, (*arrays, workspace))
