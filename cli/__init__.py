@@ -6,6 +6,7 @@ A command imports what it needs when it runs, so that help and mistakes are answ
 import click
 
 from fastconv.cli.base import Program
+from fastconv.cli.bench import bench
 from fastconv.cli.models import summary
 from fastconv.cli.system import info
 from fastconv.cli.train import train
@@ -21,5 +22,5 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, summary, info):
+for command in (train, evaluate, predict, summary, info, bench):
     main.add_command(command)

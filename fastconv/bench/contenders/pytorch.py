@@ -1,0 +1,105 @@
+"""PyTorch, in one of its two memory layouts: NCHW and `channels_last`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fastconv.bench.contenders.base import Contender, Declined, Runs, even_padding
+from fastconv.bench.contenders.pytorch_networks import NETWORKS
+from fastconv.bench.rows import Row, operands
+
+aten = torch.ops.aten
+
+
+class PyTorch(Contender):
+    """PyTorch as its users call it: the operations themselves, without recording a graph."""
+
+    def __init__(self, threads: int, channels_last: bool):
+        torch.set_num_threads(threads)
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.version = torch.__version__
+
+    def arrays(self, result: Any) -> list[np.ndarray]:
+        """See `Contender`."""
+        results = result if isinstance(result, tuple | list) else (result,)
+        return [np.ascontiguousarray(tensor.detach().numpy()) for tensor in results if tensor is not None]
+
+    def tensors(self, row: Row) -> list[Tensor | None]:
+        """Return the operands, images in the layout."""
+        tensors = (None if array is None else torch.from_numpy(array) for array in operands(row))
+        return [t.contiguous(memory_format=self.layout) if t is not None and t.dim() == 4 else t for t in tensors]
+
+    def conv2d(self, row: Row) -> Runs:
+        """Convolution."""
+        x, w, b, dy = self.tensors(row)
+        window, groups = row.case.geometry.window, row.case.groups
+        options = list(window.stride), even_padding(row), list(window.dilation)
+        bias_sizes = None if b is None else [len(b)]
+
+        def gradients(*needs: bool):
+            return aten.convolution_backward(dy, x, w, bias_sizes, *options, False, [0, 0], groups, needs)
+
+        return {
+            "forward": lambda: F.conv2d(x, w, b, *options, groups),
+            "dx": lambda: gradients(True, False, False)[0],
+            "dw": lambda: gradients(False, True, b is not None)[1:],
+        }
+
+    def max_pool2d(self, row: Row) -> Runs:
+        """Maxima and their places."""
+        (x, dy), window = self.tensors(row), row.case.geometry.window
+        options = window.kernel, window.stride, even_padding(row), window.dilation, window.ceil_mode
+        _, places = aten.max_pool2d_with_indices(x, *options)
+        return {
+            "forward": lambda: aten.max_pool2d_with_indices(x, *options)[0],
+            "dx": lambda: aten.max_pool2d_with_indices_backward(dy, x, *options, places),
+        }
+
+    def avg_pool2d(self, row: Row) -> Runs:
+        """Averages."""
+        (x, dy), window = self.tensors(row), row.case.geometry.window
+        options = window.kernel, window.stride, even_padding(row), window.ceil_mode, True
+        return {
+            "forward": lambda: F.avg_pool2d(x, *options),
+            "dx": lambda: aten.avg_pool2d_backward(dy, x, *options, None),
+        }
+
+    def batch_norm(self, row: Row) -> Runs:
+        """Normalisation with the statistics of the batch; an addend and ReLU, both in place."""
+        *inputs, dy = self.tensors(row)
+        mean, var = torch.zeros_like(inputs[1]), torch.ones_like(inputs[1])
+        leaves = [None if tensor is None else tensor.detach().requires_grad_() for tensor in inputs]
+
+        def forward(x: Tensor, weight: Tensor, bias: Tensor, residual: Tensor | None) -> Tensor:
+            y = F.batch_norm(x, mean, var, weight, bias, training=True)
+            return F.relu(y if residual is None else y.add_(residual), inplace=True)
+
+        y, used = forward(*leaves), [leaf for leaf in leaves if leaf is not None]
+        return {
+            "forward": lambda: forward(*inputs),
+            "dx": lambda: torch.autograd.grad(y, used, dy, retain_graph=True),
+        }
+
+    def training(self, row: Row) -> Runs:
+        """One step of SGD with momentum."""
+        case, (x, labels) = row.case, self.tensors(row)
+        if case.model not in NETWORKS:
+            raise Declined(f"there is no {case.model} to compare with")
+        torch.manual_seed(0)
+        model = NETWORKS[case.model](case.classes).to(memory_format=self.layout)
+        count = float(sum(parameter.numel() for parameter in model.parameters()))
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+        def step() -> Tensor:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), labels)
+            loss.backward()
+            optimizer.step()
+            return torch.tensor([count if torch.isfinite(loss) else torch.nan])
+
+        return {"step": step}

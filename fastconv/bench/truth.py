@@ -1,0 +1,130 @@
+"""What the results should be, in float64 and plain NumPy: no contender is judged by another, or by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import prod
+
+import numpy as np
+
+from fastconv.bench.rows import Row, operands
+from fastconv.geometry import Window
+
+Results = dict[str, list[np.ndarray]]  # of each pass: y; dx; dw and db
+
+# Largest error allowed, relative to the largest element. Transforms (Winograd) stay below 3e-5 in float32; half
+# precision does not. Two networks of one name may differ in the parameters of their shortcuts.
+TOLERANCE, TRAINING_TOLERANCE = 1e-4, 0.02
+
+
+def error(results: list[np.ndarray], truth: list[np.ndarray]) -> float:
+    """Return the largest error relative to the largest element; infinite for other shapes, NaN for NaN."""
+    if [r.shape for r in results] != [t.shape for t in truth]:
+        return np.inf
+    return float(max(np.abs(r - t).max() / np.abs(t).max() for r, t in zip(results, truth, strict=True)))
+
+
+def is_right(row: Row, found: float) -> bool:
+    """Whether an error is within what float32 allows. NaN is not."""
+    return found <= (TRAINING_TOLERANCE if row.work == "training" else TOLERANCE)
+
+
+def _padded(x: np.ndarray, window: Window, value: float = 0.0) -> np.ndarray:
+    return np.pad(x, [(0, 0)] * (x.ndim - 2) + list(window.padding), constant_values=value)
+
+
+def _unpadded(x: np.ndarray, window: Window, size: tuple[int, ...]) -> np.ndarray:
+    (top, _), (left, _) = window.padding
+    return x[..., top : top + size[0], left : left + size[1]]
+
+
+def _taps(window: Window, output_size: tuple[int, ...]) -> Iterator[tuple[tuple[int, int], tuple]]:
+    """Yield each place in the kernel, and the index of the padded elements that all windows have there."""
+    for place in np.ndindex(window.kernel):
+        starts = [k * d for k, d in zip(place, window.dilation, strict=True)]
+        stops = [start + (o - 1) * s + 1 for start, o, s in zip(starts, output_size, window.stride, strict=True)]
+        rows, columns = map(slice, starts, stops, window.stride)
+        yield place, (Ellipsis, rows, columns)
+
+
+def conv2d(row: Row) -> Results:
+    """Multiply matrices of weights with all windows of an image ("im2col"), image by image."""
+    geometry = row.case.geometry
+    window, out, g = geometry.window, geometry.output_size, geometry.groups
+    x, w, b, dy = (None if a is None else a.astype(np.float64) for a in operands(row))
+    taps, pixels = list(_taps(window, out)), prod(out)
+    matrix = w.reshape(g, geometry.group_out, -1)
+    y, dx, dw = np.empty(geometry.y_shape), np.empty(geometry.x_shape), np.zeros(matrix.shape)
+    for n in range(geometry.batch):
+        image = _padded(x[n], window)
+        windows = np.empty((geometry.in_channels, *window.kernel, *out))
+        for place, index in taps:
+            windows[:, *place] = image[index]
+        windows = windows.reshape(g, -1, pixels)
+        slope = dy[n].reshape(g, -1, pixels)
+        y[n] = (matrix @ windows).reshape(y.shape[1:])
+        dw += slope @ windows.swapaxes(1, 2)
+        back = (matrix.swapaxes(1, 2) @ slope).reshape(geometry.in_channels, *window.kernel, *out)
+        image[...] = 0
+        for place, index in taps:
+            image[index] += back[:, *place]
+        dx[n] = _unpadded(image, window, geometry.input_size)
+    if b is None:
+        return {"forward": [y], "dx": [dx], "dw": [dw.reshape(w.shape)]}
+    return {"forward": [y + b[:, None, None]], "dx": [dx], "dw": [dw.reshape(w.shape), dy.sum((0, 2, 3))]}
+
+
+def max_pool2d(row: Row) -> Results:
+    """Keep the largest element of each window, the first of equals, and send the gradient there."""
+    geometry = row.case.geometry
+    window, (x, dy) = geometry.window, (array.astype(np.float64) for array in operands(row))
+    padded, taps = _padded(x, window, -np.inf), list(_taps(window, geometry.output_size))
+    y, winner = np.full(dy.shape, -np.inf), np.zeros(dy.shape, np.int64)
+    for number, (_, index) in enumerate(taps):
+        larger = padded[index] > y
+        y[larger], winner[larger] = padded[index][larger], number
+    dx = np.zeros(padded.shape)
+    for number, (_, index) in enumerate(taps):
+        dx[index] += dy * (winner == number)
+    return {"forward": [y], "dx": [_unpadded(dx, window, geometry.input_size)]}
+
+
+def avg_pool2d(row: Row) -> Results:
+    """Add up each window, padding included."""
+    geometry = row.case.geometry
+    window, (x, dy) = geometry.window, (array.astype(np.float64) for array in operands(row))
+    padded, places = _padded(x, window), prod(window.kernel)
+    y, dx = np.zeros(dy.shape), np.zeros(padded.shape)
+    for _, index in _taps(window, geometry.output_size):
+        y += padded[index] / places
+        dx[index] += dy / places
+    return {"forward": [y], "dx": [_unpadded(dx, window, geometry.input_size)]}
+
+
+def batch_norm(row: Row) -> Results:
+    """S. Ioffe and C. Szegedy, *Batch Normalization* (2015), algorithm 1 and the gradients below it; then ReLU."""
+    x, weight, bias, residual, dy = (None if a is None else a.astype(np.float64) for a in operands(row))
+    axes, (weight, bias) = (0, 2, 3), (array[:, None, None] for array in (weight, bias))
+    scale = 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
+    normal = (x - x.mean(axes, keepdims=True)) * scale
+    y = np.maximum(weight * normal + bias + (0 if residual is None else residual), 0)
+    slope = dy * (y > 0)
+    dbias, dweight = (array.mean(axes, keepdims=True) for array in (slope, slope * normal))
+    dx = weight * scale * (slope - dbias - normal * dweight)
+    count = x[:, 0].size
+    gradients = [dx, dweight.ravel() * count, dbias.ravel() * count]
+    return {"forward": [y], "dx": gradients if residual is None else [*gradients, slope]}
+
+
+def training(row: Row) -> Results:
+    """Give the number of parameters: a step has nothing else that all networks of a name share."""
+    return {"step": [np.array([float(row.case.parameters)])]}
+
+
+TRUTH: dict[str, Callable[[Row], Results]] = {
+    "conv2d": conv2d,
+    "max_pool2d": max_pool2d,
+    "avg_pool2d": avg_pool2d,
+    "batch_norm": batch_norm,
+    "training": training,
+}
