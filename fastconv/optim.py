@@ -1,6 +1,7 @@
-"""Optimisers: they change the parameters of an arena by its gradients, in place, over the whole flat arrays.
+"""Optimisers: they change the parameters of an arena by its gradients, in place, in one pass over the flat arrays.
 
-The formulas are PyTorch's, so that the same settings give the same training.
+The formulas are PyTorch's, so that the same settings give the same training. They stand in the docstrings below; the
+loops that compute them are in `fastconv.cpu.update`, which is imported at the first step since it brings Numba along.
 """
 
 from collections.abc import Mapping
@@ -40,8 +41,6 @@ class Optimizer:
         self.weight_decay = self._setting("weight_decay", weight_decay)
         self.steps = 0
         self.state = {key: runtime.zeros(arena.params.shape, arena.params.dtype) for key in state}
-        self._scratch = runtime.zeros(arena.params.shape, arena.params.dtype)
-        self._decayed = runtime.zeros(arena.params.shape, arena.params.dtype) if weight_decay else None
 
     def update(self, lr: float) -> None:
         """Change ``arena.params`` at the rate `lr`; callers use `step`."""
@@ -62,8 +61,7 @@ class Optimizer:
         """
         lr = self.lr if lr is None else self._setting("lr", lr)
         self.steps += 1
-        with np.errstate(all="ignore"):  # a diverging run shows in its loss
-            self.update(lr)
+        self.update(lr)
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
@@ -90,13 +88,9 @@ class Optimizer:
             f"{key}.{name}": view for key, flat in self.state.items() for name, view in self.arena.views(flat).items()
         }
 
-    def _decayed_gradient(self) -> np.ndarray:
-        """Return the gradient of the loss plus weight_decay / 2 * the squared length of the parameters."""
-        if self._decayed is None:
-            return self.arena.grads
-        np.multiply(self.arena.params, self.weight_decay, out=self._decayed)
-        self._decayed += self.arena.grads
-        return self._decayed
+    def _rates(self, *rates: float) -> np.ndarray:
+        """Return what changes from step to step as the kernels want it."""
+        return np.array(rates, self.arena.params.dtype)
 
     def _setting(self, name: str, value: float, below: float = inf) -> float:
         if isinstance(value, bool) or not isinstance(value, Real):
@@ -143,26 +137,24 @@ class SGD(Optimizer):
 
     def update(self, lr: float) -> None:
         """See `Optimizer.update`."""
-        gradient, scratch = self._decayed_gradient(), self._scratch
-        direction = gradient
-        if self.momentum:
-            velocity = self.state["momentum"]
-            velocity *= self.momentum
-            velocity += gradient
-            direction = velocity
-        if self.nesterov:
-            np.multiply(velocity, self.momentum, out=scratch)
-            scratch += gradient
-            direction = scratch
-        np.multiply(direction, lr, out=scratch)
-        self.arena.params -= scratch
+        from fastconv.cpu.update import sgd_plan
+
+        params, grads = self.arena.params, self.arena.grads
+        plan = sgd_plan(params.size, params.dtype, self.momentum, self.nesterov, self.weight_decay)
+        plan(params, grads, self.state.get("momentum"), self._rates(lr))
 
 
 class Adam(Optimizer):
     """Adaptive steps from running means of the gradient and its square, as `torch.optim.Adam`.
 
-    D. P. Kingma and J. Ba, *Adam: a method for stochastic optimization* (2015), algorithm 1,
-    https://arxiv.org/abs/1412.6980.
+    Step t is::
+
+        g = grad + weight_decay * p
+        m += (1 - beta1) * (g - m);   s = beta2 * s + (1 - beta2) * g**2
+        p -= lr / (1 - beta1**t) * m / (sqrt(s) / sqrt(1 - beta2**t) + eps)
+
+    Both means start at zero; after t steps they are too small by 1 - beta**t. D. P. Kingma and J. Ba, *Adam: a method
+    for stochastic optimization* (2015), algorithm 1, https://arxiv.org/abs/1412.6980.
 
     Parameters
     ----------
@@ -197,33 +189,23 @@ class Adam(Optimizer):
 
     def update(self, lr: float) -> None:
         """See `Optimizer.update`."""
-        self.descend(self._decayed_gradient(), lr)
+        self.descend(lr, self.weight_decay, 1.0)
 
-    def descend(self, gradient: np.ndarray, lr: float) -> None:
-        """Take Adam's step along `gradient`."""
-        mean, square, scratch = self.state["mean"], self.state["square"], self._scratch
-        keep_mean, keep_square = self.betas
-        np.subtract(gradient, mean, out=scratch)
-        scratch *= 1 - keep_mean
-        mean += scratch
-        square *= keep_square
-        np.multiply(gradient, gradient, out=scratch)
-        scratch *= 1 - keep_square
-        square += scratch
-        # Both means start at zero; after t steps they are too small by 1 - beta**t.
-        np.sqrt(square, out=scratch)
-        scratch /= sqrt(1 - keep_square**self.steps)
-        scratch += self.eps
-        np.divide(mean, scratch, out=scratch)
-        scratch *= lr / (1 - keep_mean**self.steps)
-        self.arena.params -= scratch
+    def descend(self, lr: float, weight_decay: float, kept: float) -> None:
+        """Take Adam's step, with a weight decay that is part of the gradient, from `kept` times the parameters."""
+        from fastconv.cpu.update import adam_plan
+
+        params, (beta1, beta2) = self.arena.params, self.betas
+        plan = adam_plan(params.size, params.dtype, self.betas, self.eps, weight_decay)
+        rates = self._rates(lr / (1 - beta1**self.steps), sqrt(1 - beta2**self.steps), kept)
+        plan(params, self.arena.grads, self.state["mean"], self.state["square"], rates)
 
 
 class AdamW(Adam):
     """Adam whose weight decay does not pass through the running means, as `torch.optim.AdamW`.
 
-    I. Loshchilov and F. Hutter, *Decoupled weight decay regularization* (2019), algorithm 2,
-    https://arxiv.org/abs/1711.05101.
+    A step starts from ``p * (1 - lr * weight_decay)`` and is then that of `Adam`. I. Loshchilov and F. Hutter,
+    *Decoupled weight decay regularization* (2019), algorithm 2, https://arxiv.org/abs/1711.05101.
 
     Parameters
     ----------
@@ -247,5 +229,4 @@ class AdamW(Adam):
 
     def update(self, lr: float) -> None:
         """See `Optimizer.update`."""
-        self.arena.params *= 1 - lr * self.weight_decay
-        self.descend(self.arena.grads, lr)
+        self.descend(lr, 0.0, 1 - lr * self.weight_decay)

@@ -14,7 +14,7 @@ def lenet(num_classes: int = 10, in_channels: int = 1, *, seed: int | np.random.
 
     It has the sizes of the 1998 network, with ReLU and max pooling; the first convolution pads its smaller images to
     the original's 32 x 32. Pooling comes before ReLU: a maximum commutes with it, results and gradients are the same to
-    the bit, and a quarter of the ReLUs is left (a training step went from 12.6 to 11.5 ms).
+    the bit, and one pass over memory does both (on two cores a training step went from 5.8 to 5.4 ms).
 
     Parameters
     ----------

@@ -54,6 +54,28 @@ def test_overflow_is_quiet_infinity():
     assert np.isinf(Gate(Identity(), AvgPool2d(3)).forward(largest)[1](largest)).all()
 
 
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("layer", [MaxPool2d(2, 2, 1), Linear(8, 5)], ids=repr)
+def test_neighbours_that_merge_change_nothing(layer, bad, rng):
+    """A layer and the ReLU after it are one pass over memory, with the bits of two."""
+    x = rng.standard_normal((2, 3, 9, 8)).astype(np.float32)
+    x[0, :, 2:5, 3] = bad
+    relu = ReLU()
+    y, backward = Sequential(layer, relu).forward(x)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    layer.zero_grad()
+    dx = backward(dy)
+    gradients = {name: gradient.copy() for name, gradient in layer.named_gradients()}
+    before, through_layer = layer.forward(x)
+    expected, through_relu = relu.forward(before)
+    np.testing.assert_array_equal(y, expected)
+    layer.zero_grad()
+    np.testing.assert_array_equal(dx, through_layer(through_relu(dy)))
+    for name, gradient in layer.named_gradients():
+        np.testing.assert_array_equal(gradients[name], gradient)
+    np.testing.assert_array_equal(Sequential(layer, relu, ReLU())(x), expected)
+
+
 def test_sequential_is_a_sequence():
     model = Sequential(Conv2d(1, 2, 3), ReLU(), MaxPool2d(2), Tanh())
     assert len(model) == 4 and list(model)[1] is model[1] and model[-1] is model[3]

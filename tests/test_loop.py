@@ -124,9 +124,10 @@ ROWS = np.random.default_rng(1).integers(-3, 4, (5, 19)).astype(float)
 def max_plans(geometry, dtype):
     """Program and array sizes, forward and backward."""
     y, saved = np.zeros(geometry.y_shape, dtype), np.zeros(geometry.y_shape, np.uint8)
-    forward = pool._max_plan(geometry, dtype, True)
-    forward(X.astype(dtype), y, saved)
-    yield forward, (X.astype(dtype), np.zeros_like(y), np.zeros_like(saved))
+    for relu in (True, False):
+        forward = pool._max_plan(geometry, dtype, True, relu)
+        forward(X.astype(dtype), y, saved)
+        yield forward, (X.astype(dtype), np.zeros_like(y), np.zeros_like(saved))
     yield pool._max_backward_plan(geometry, dtype), (np.ones_like(y), saved, np.zeros(X.shape, dtype))
     yield pool._indices_plan(geometry), (saved, np.zeros(geometry.y_shape, np.int64))
 
@@ -149,14 +150,14 @@ def other_plans(dtype):
         softmax._plan(softmax.cross_entropy_backward, *rows.shape, dtype),
         (-rows, labels, weight, np.zeros_like(rows)),
     )
-    yield gemm._forward_plan(5, 19, 5, dtype, True), (rows, rows, weight, np.zeros((5, 5), dtype))
+    yield gemm._forward_plan(5, 19, 5, dtype, True, True), (rows, rows, weight, np.zeros((5, 5), dtype))
     dy, w, dx, dw, db = rows[:, :3].copy(), rows[:3], np.zeros_like(rows), np.zeros((3, 19), dtype), weight[:3]
     for needs, arrays in (
-        ((True, False, False), (dy, None, w, dx, None, None)),
-        ((False, True, False), (dy, rows, None, None, dw, None)),
-        ((False, False, True), (dy, None, None, None, None, db)),
+        ((True, False, False), (dy, None, w, dy, dx, None, None)),
+        ((False, True, False), (dy, rows, None, dy, None, dw, None)),
+        ((False, False, True), (dy, None, None, dy, None, None, db)),
     ):
-        yield gemm._backward_plan(5, 19, 3, dtype, needs), arrays
+        yield gemm._backward_plan(5, 19, 3, dtype, needs, True), arrays
 
 
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)

@@ -65,9 +65,14 @@ CALLS = {
     "conv2d_grouped": Call("conv2d", ((3, 6, 7, 5), (4, 3, 2, 3), None), {"dilation": 2, "groups": 2, "padding": 2}),
     "max_pool2d": Call("max_pool2d", ((2, 3, 9, 8),), {"kernel_size": 3, "stride": 2, "padding": 1}),
     "max_pool2d_large": Call("max_pool2d", ((1, 2, 20, 19),), {"kernel_size": 17, "stride": 1, "dilation": 1}),
+    "max_pool2d_relu": Call("max_pool2d", ((2, 3, 9, 8),), {"kernel_size": 2, "padding": 1, "relu": True}),
+    "max_pool2d_pairs_relu": Call("max_pool2d", ((2, 3, 9, 36),), {"kernel_size": 2, "relu": True}),
+    "max_pool2d_large_relu": Call("max_pool2d", ((1, 2, 20, 19),), {"kernel_size": 16, "stride": 1, "relu": True}),
     "avg_pool2d": Call("avg_pool2d", ((2, 3, 9, 8),), {"kernel_size": (2, 3), "padding": 1, "ceil_mode": True}),
     "linear": Call("linear", ((4, 11), (7, 11), (7,))),
     "linear_stacked": Call("linear", ((2, 3, 11), (7, 11), None)),
+    "linear_relu": Call("linear", ((4, 11), (7, 11), (7,)), {"relu": True}),
+    "linear_stacked_relu": Call("linear", ((2, 30, 11), (37, 11), (37,)), {"relu": True}),
     "relu": Call("relu", ((3, 5, 7),)),
     "sigmoid": Call("sigmoid", ((3, 5, 7),)),
     "tanh": Call("tanh", ((3, 5, 7),)),
@@ -338,6 +343,18 @@ def test_corrupt_positions_in_large_windows_are_refused(position, rng):
     saved[0, 1, 2, 2] = position
     with pytest.raises(ValueError, match="saved"):
         ops.max_pool2d_backward(np.ones_like(y), x, 17, stride=1, saved=saved)
+
+
+def test_a_rectified_maximum_may_lie_nowhere(rng):
+    """The position after the last one means nowhere, for a zero of ReLU only."""
+    x = -np.ones((1, 1, 4, 4), np.float32)
+    y, saved = ops.max_pool2d(x, 3, 2, 1, relu=True, return_saved=True)
+    assert (y == 0).all() and (saved == 9).all()
+    assert not ops.max_pool2d_backward(np.ones_like(y), x, 3, 2, 1, relu=True, saved=saved).any()
+    with pytest.raises(ValueError, match="saved"):
+        ops.max_pool2d_backward(np.ones_like(y), x, 3, 2, 1, saved=saved)
+    with pytest.raises(ValueError, match="return_indices"):
+        ops.max_pool2d(x, 3, return_indices=True, relu=True)
 
 
 def test_outputs_come_in_order(rng):

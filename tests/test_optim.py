@@ -22,8 +22,8 @@ IDS = [f"{name}{number}" for number, (name, _) in enumerate(SETTINGS)]
 every_setting = pytest.mark.parametrize("name, settings", SETTINGS, ids=IDS)
 
 
-def make_arena(dtype=np.float64):
-    return Arena(Sequential(Linear(5, 3, rng=0), Linear(3, 3, rng=1)).astype(dtype))
+def make_arena(dtype=np.float64, features=5):
+    return Arena(Sequential(Linear(features, 3, rng=0), Linear(3, 3, rng=1)).astype(dtype))
 
 
 def gradients(arena, steps):
@@ -36,9 +36,10 @@ def gradients(arena, steps):
 
 
 @every_setting
-def test_steps_are_those_of_torch(name, settings):
+@pytest.mark.parametrize("features", [5, 14000], ids=["small", "several_tasks"])
+def test_steps_are_those_of_torch(features, name, settings):
     torch = pytest.importorskip("torch")
-    arena = make_arena()
+    arena = make_arena(features=features)
     theirs = {key: torch.tensor(view, requires_grad=True) for key, view in arena.views(arena.params).items()}
     ours, reference = getattr(optim, name)(arena, **settings), getattr(torch.optim, name)(theirs.values(), **settings)
     grads = arena.views(arena.grads)
@@ -65,6 +66,20 @@ def test_gaps_and_gradients_are_left_alone(name, settings, dtype):
         assert view.all()
         view[...] = 0
     assert not arena.params.any()
+
+
+@every_setting
+def test_threads_do_not_show(name, settings, set_num_threads):
+    results = []
+    for threads in (1, 2, 3):
+        set_num_threads(threads)
+        arena = make_arena(np.float32, features=30000)
+        optimizer = getattr(optim, name)(arena, **settings)
+        for _ in gradients(arena, 2):
+            optimizer.step()
+        results.append(arena.params)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
 
 
 @every_setting

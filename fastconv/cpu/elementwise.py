@@ -39,11 +39,17 @@ def each_vector(*arrays: str) -> Callable[[Callable], Kernel]:
     return decorate
 
 
+@jit.inline
+def rectify(v):
+    """max(v, 0); NaN stays NaN."""
+    zero = splat(v, 0.0)
+    return select(v <= zero, zero, v)
+
+
 @each_vector("x", "y")
 def relu(args, i, mask):
-    """Write y = max(x, 0); NaN stays NaN."""
-    x, zero = load(args.x, i, mask), splat(args.x, 0.0)
-    store(args.y, i, select(x <= zero, zero, x), mask)
+    """Write y = max(x, 0)."""
+    store(args.y, i, rectify(load(args.x, i, mask)), mask)
 
 
 @each_vector("dy", "y", "dx")

@@ -3,8 +3,9 @@
     c[rows x columns] = a[rows x depth] * b[depth x columns] + bias[columns]
 
 Both factors are packed into panels of a tile's height or width, ``[depth][height]`` and ``[depth][width]``, padded with
-zeros: the tile reads them from front to back, and one shape of it serves all layouts. At the edges of C, sums stand in
-scratch memory first, and leave it through masks.
+zeros: the tile reads them from front to back, and one shape of it serves all layouts. B is packed once for all; each
+task packs its rows of A for itself, so that they need not come from another core's cache. At the edges of C, sums stand
+in scratch memory first, and leave it through masks.
 """
 
 from __future__ import annotations
@@ -14,33 +15,35 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fastconv import jit
+from fastconv.cpu import elementwise
+from fastconv.cpu.elementwise import rectify
 from fastconv.cpu.loop import At, Program, kernel
 from fastconv.cpu.microkernel import call_tile, most_rows, tile
 from fastconv.cpu.primitive import VECTOR_BYTES
 from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
 
-PART = 256  # products of a panel that a task packs
+PART = 256  # products of a panel of B that a task packs
 DEPTH = 1 << 11  # products that a tile sums at a time: its part of B's panel, 256 KB, stays in L2
 TASK = 1 << 20  # products of a task
 FEW_ELEMENTS, FEW_PRODUCTS = 1 << 16, 1 << 21  # to pack, or to multiply: about 30 us
 MOST_TILES = 8  # tiles of a task, one below the other
+ENOUGH_TASKS = 8
 
 # ---- kernels ---------------------------------------------------------------------------------------------------
 
 
-@kernel(x="real", panels="real", along="int", depth="int", lines="int", width="int", parts="int")
-def pack(args, task, slot):
-    """Pack `width` lines of a matrix: element k of line j goes to ``panels[j // width][k][j % width]``.
+@jit.inline
+def pack_panel(x, along, depth, lines, line, width, first, last, panel):
+    """Pack `width` of the lines of a matrix, from `line` on: element k of the j-th goes to ``panel[k][j]``.
 
-    Lines lie one after the other where `along` is 1, and side by side where it is 0.
+    Lines lie one after the other where `along` is 1, and side by side where it is 0; their elements from `first` to
+    `last` are packed.
     """
-    x, depth, lines, width = args.x, args.depth, args.lines, args.width
     n = lanes(x)
-    line, first = task // args.parts * width, task % args.parts * PART
-    last = min(depth, first + PART)
     for j in range(0, width, n):
-        target, write = args.panels + (line * depth + j), head(x, width - j)
-        if args.along:
+        target, write = panel + j, head(x, width - j)
+        if along:
             for k in range(first, last, n):
                 source, read = x + ((line + j) * depth + k), head(x, last - k)
                 transpose(source, depth, lines - line - j, read, target + k * width, width, last - k, write)
@@ -50,19 +53,41 @@ def pack(args, task, slot):
                 store(target, k * width, load(x, k * lines + (line + j), read), write)
 
 
+@kernel(b="real", panels="real", along="int", depth="int", columns="int", width="int", parts="int")
+def pack(args, task, slot):
+    """Pack part of a panel of B."""
+    left, first = task // args.parts * args.width, task % args.parts * PART
+    panel = args.panels + left * args.depth
+    last = min(args.depth, first + PART)
+    pack_panel(args.b, args.along, args.depth, args.columns, left, args.width, first, last, panel)
+
+
 @kernel(
-    tile="int", height="int", vectors="int", a="real", a_steps="int32", b="real", b_steps="int32", no_offset="int32",
-    sums="real", sums_rows="int32", worker_step="int", bias="real", has_bias="int", c="real", c_rows="int32",
-    rows="int", depth="int", columns="int", panels="int", group="int",
+    tile="int", height="int", vectors="int", a="real", along="int", a_steps="int32", b="real", b_steps="int32",
+    no_offset="int32", scratch="real", sums_rows="int32", worker_step="int", bias="real", has_bias="int", c="real",
+    c_rows="int32", rows="int", depth="int", columns="int", panels="int", part="int", parts="int", group="int",
+    relu="int",
 )  # fmt: skip
 def multiply(args, task, slot):
+    """Pack a group of rows of A, and compute them in the columns of some panels of B."""
+    packed = args.scratch + slot * args.worker_step
+    first = task // args.parts * args.group
+    last = min(args.rows, first + args.group)
+    for row in range(first, last, args.height):
+        panel = packed + (row - first) * args.depth
+        pack_panel(args.a, args.along, args.depth, args.rows, row, args.height, 0, args.depth, panel)
+    left = task % args.parts * args.part
+    for panel in range(left, min(args.panels, left + args.part)):
+        multiply_panel(args, packed, first, last, panel)
+
+
+@jit.inline
+def multiply_panel(args, packed, first, last, panel):
     """Compute a group of rows of C in the columns of a panel of B."""
     n = lanes(args.a)
-    width, panel = args.vectors * n, task % args.panels
+    width = args.vectors * n
     left = panel * width
-    first = task // args.panels * args.group
-    last = min(args.rows, first + args.group)
-    sums = args.sums + slot * args.worker_step
+    sums = packed + args.group * args.depth
     bias = sums + args.group * width
     for j in range(0, width, n):
         value = splat(bias, 0.0)
@@ -79,13 +104,17 @@ def multiply(args, task, slot):
                 target, target_rows = args.c + (row * args.columns + left), args.c_rows
             start, start_rows = (target, target_rows) if k > 0 else (bias, args.no_offset)
             call_tile(
-                args.tile, min(DEPTH, args.depth - k), args.a + (row * args.depth + k * args.height), args.no_offset,
-                args.a_steps, b, args.b_steps, target, target_rows, start, start_rows,
+                args.tile, min(DEPTH, args.depth - k), packed + ((row - first) * args.depth + k * args.height),
+                args.no_offset, args.a_steps, b, args.b_steps, target, target_rows, start, start_rows,
             )  # fmt: skip
     for j in range(0, min(width, args.columns - left), n):
         wanted = head(args.c, args.columns - left - j)
         for row in range(first + whole, last):
             store(args.c, row * args.columns + left + j, load(sums, (row - first) * width + j), wanted)
+        if args.relu:  # the block is still in the L1 cache
+            for row in range(first, last):
+                place = row * args.columns + left + j
+                store(args.c, place, rectify(load(args.c, place, wanted)), wanted)
 
 
 @kernel(x="real", sums="real", rows="int", columns="int")
@@ -101,12 +130,13 @@ def sum_columns(args, task, slot):
 # ---- plans -----------------------------------------------------------------------------------------------------
 
 
-def _add_pack(program: Program, x: At, along: bool, lines: int, depth: int, width: int) -> At:
-    """Append the packing of a factor; return where its panels will be."""
-    panels, parts, count = program.workspace(-(-lines // width) * width * depth), -(-depth // PART), -(-lines // width)
+def _add_pack(program: Program, b: At, along: bool, depth: int, columns: int, width: int) -> At:
+    """Append the packing of B; return where its panels will be."""
+    count, parts = -(-columns // width), -(-depth // PART)
+    panels = program.workspace(count * width * depth)
     program.add(
-        pack, count * parts, alone=lines * depth < FEW_ELEMENTS,
-        x=x, panels=panels, along=int(along), depth=depth, lines=lines, width=width, parts=parts,
+        pack, count * parts, alone=columns * depth < FEW_ELEMENTS,
+        b=b, panels=panels, along=int(along), depth=depth, columns=columns, width=width, parts=parts,
     )  # fmt: skip
     return panels
 
@@ -121,6 +151,7 @@ def _add_product(
     *,
     a_transposed: bool = False,
     b_transposed: bool = False,
+    relu: bool = False,
 ) -> None:
     """Append the steps of a product; `sizes` are rows, depth and columns, none of them 0."""
     (rows, depth, columns), dtype = sizes, program.dtype
@@ -128,56 +159,74 @@ def _add_product(
     vectors = min(2, -(-columns // n))
     width, panels = vectors * n, -(-columns // (vectors * n))
     height = -(-rows // -(-rows // most_rows(vectors)))  # tiles of equal heights
-    tiles = min(MOST_TILES, max(1, TASK // (height * width * depth)), -(-rows // height))
+    count = -(-rows // height)
+    tiles = max(1, min(MOST_TILES, TASK // (height * width * depth), count // ENOUGH_TASKS))
+    group = -(-count // -(-count // tiles)) * height  # rows of a task: as many in each
+    groups = -(-rows // group)
+    part = -(-panels // min(panels, max(1, ENOUGH_TASKS // groups)))
+    parts = -(-panels // part)
     steps, heights = np.arange(min(DEPTH, depth)), np.arange(height)
-    sums, worker_step = program.worker_workspace((tiles * height + 1) * width)
-    packed_a = _add_pack(program, a, not a_transposed, rows, depth, height)
-    packed_b = _add_pack(program, b, b_transposed, columns, depth, width)
+    scratch, worker_step = program.worker_workspace(group * (depth + width) + width)
+    packed_b = _add_pack(program, b, b_transposed, depth, columns, width)
     program.add(
-        multiply, panels * -(-rows // (tiles * height)), alone=rows * depth * columns < FEW_PRODUCTS,
+        multiply, parts * groups, alone=rows * depth * columns < FEW_PRODUCTS,
         tile=tile(dtype, height, vectors, run=height), height=height, vectors=vectors,
-        a=packed_a, a_steps=program.table(steps * height),
+        a=a, along=int(not a_transposed), a_steps=program.table(steps * height),
         b=packed_b, b_steps=program.table(steps * width), no_offset=program.table(0 * heights),
-        sums=sums, sums_rows=program.table(heights * width), worker_step=worker_step,
+        scratch=scratch, sums_rows=program.table(heights * width), worker_step=worker_step,
         bias=bias or 0, has_bias=int(bias is not None), c=c, c_rows=program.table(heights * columns),
-        rows=rows, depth=depth, columns=columns, panels=panels, group=tiles * height,
+        rows=rows, depth=depth, columns=columns, panels=panels, part=part, parts=parts, group=group,
+        relu=int(relu),
     )  # fmt: skip
 
 
 @lru_cache(maxsize=256)
-def _forward_plan(n: int, inputs: int, outputs: int, dtype: np.dtype, has_bias: bool) -> Program:
+def _forward_plan(n: int, inputs: int, outputs: int, dtype: np.dtype, has_bias: bool, relu: bool) -> Program:
     program = Program(dtype, "x w b y")
     bias, sizes = program.b if has_bias else None, (n, inputs, outputs)
-    _add_product(program, program.x, program.w, bias, program.y, sizes, b_transposed=True)
+    _add_product(program, program.x, program.w, bias, program.y, sizes, b_transposed=True, relu=relu)
     return program
 
 
-def linear(x: NDArray, w: NDArray, b: NDArray | None, y: NDArray) -> None:
-    """Write y[n x out] = x[n x in] * w.T[in x out] + b; no axis may be empty."""
-    _forward_plan(*x.shape, w.shape[0], x.dtype, b is not None)(x, w, b, y)
+def linear(x: NDArray, w: NDArray, b: NDArray | None, y: NDArray, relu: bool = False) -> None:
+    """Write y[n x out] = x[n x in] * w.T[in x out] + b, or ReLU of that; no axis may be empty."""
+    _forward_plan(*x.shape, w.shape[0], x.dtype, b is not None, relu)(x, w, b, y)
 
 
 @lru_cache(maxsize=256)
-def _backward_plan(n: int, inputs: int, outputs: int, dtype: np.dtype, needs: tuple[bool, bool, bool]) -> Program:
-    program = Program(dtype, "dy x w dx dw db")
+def _backward_plan(
+    n: int, inputs: int, outputs: int, dtype: np.dtype, needs: tuple[bool, bool, bool], relu: bool
+) -> Program:
+    program = Program(dtype, "dy x w y dx dw db")
+    dy, few = program.dy, n * outputs < FEW_ELEMENTS
+    if relu:
+        dy, chunk = program.workspace(n * outputs), elementwise.CHUNK
+        arrays = {"dy": program.dy, "y": program.y, "dx": dy}
+        tasks = -(-n * outputs // chunk)
+        program.add(elementwise.relu_backward, tasks, alone=few, size=n * outputs, chunk=chunk, **arrays)
     if needs[0]:
-        _add_product(program, program.dy, program.w, None, program.dx, (n, outputs, inputs))
+        _add_product(program, dy, program.w, None, program.dx, (n, outputs, inputs))
     if needs[1]:
-        _add_product(program, program.dy, program.x, None, program.dw, (outputs, n, inputs), a_transposed=True)
+        _add_product(program, dy, program.x, None, program.dw, (outputs, n, inputs), a_transposed=True)
     if needs[2]:
         tasks = -(-outputs * dtype.itemsize // VECTOR_BYTES)
-        few = n * outputs < FEW_ELEMENTS
-        program.add(sum_columns, tasks, alone=few, x=program.dy, sums=program.db, rows=n, columns=outputs)
+        program.add(sum_columns, tasks, alone=few, x=dy, sums=program.db, rows=n, columns=outputs)
     return program
 
 
 def linear_backward(
-    dy: NDArray, x: NDArray, w: NDArray, dx: NDArray | None, dw: NDArray | None, db: NDArray | None
+    dy: NDArray,
+    x: NDArray,
+    w: NDArray,
+    y: NDArray | None,
+    dx: NDArray | None,
+    dw: NDArray | None,
+    db: NDArray | None,
 ) -> None:
     """Write those gradients that are not None.
 
     They are dx[n x in] = dy[n x out] * w[out x in], dw[out x in] = dy.T[out x n] * x[n x in] and db = the sum of dy's
-    rows; no axis may be empty.
+    rows; no axis may be empty. Where `y` is given, it was ReLU's: dy counts where y > 0.
     """
     needs = dx is not None, dw is not None, db is not None
-    _backward_plan(*x.shape, w.shape[0], x.dtype, needs)(dy, x, w, dx, dw, db)
+    _backward_plan(*x.shape, w.shape[0], x.dtype, needs, y is not None)(dy, x, w, y, dx, dw, db)

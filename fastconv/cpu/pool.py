@@ -22,8 +22,8 @@ CHUNK = 1 << 14  # outputs of a task
 
 
 def position_type(geometry: PoolGeometry) -> np.dtype:
-    """Type of the saved positions: the smallest that counts the places of a window."""
-    return np.dtype(np.uint8 if prod(geometry.window.kernel) <= 256 else np.int32)
+    """Type of the saved positions: the smallest that counts the places of a window, and one for nowhere."""
+    return np.dtype(np.uint8 if prod(geometry.window.kernel) < 256 else np.int32)
 
 
 # ---- tables and tasks ------------------------------------------------------------------------------------------
@@ -86,9 +86,10 @@ def _pairs(geometry: PoolGeometry) -> tuple[int, dict[str, int]]:
 
 
 @lru_cache(maxsize=256)
-def _max_plan(geometry: PoolGeometry, dtype: np.dtype, keep: bool) -> Program:
+def _max_plan(geometry: PoolGeometry, dtype: np.dtype, keep: bool, relu: bool) -> Program:
     program = Program(dtype, "x y saved")
-    arrays = {"x": program.x, "y": program.y, "saved": program.saved, "keep": int(keep)}
+    arrays = {"x": program.x, "y": program.y, "saved": program.saved}
+    arrays |= {"keep": int(keep), "relu": int(relu), "nowhere": prod(geometry.window.kernel)}
     if _are_pairs(geometry):
         tasks, sizes = _pairs(geometry)
         program.add(pool_pairs.max_pairs, tasks, **arrays, **sizes)
@@ -98,9 +99,12 @@ def _max_plan(geometry: PoolGeometry, dtype: np.dtype, keep: bool) -> Program:
     return program
 
 
-def max_pool(x: NDArray, y: NDArray, saved: NDArray | None, geometry: PoolGeometry) -> None:
-    """Write maxima, and their positions inside the windows unless `saved` is None."""
-    _max_plan(geometry, x.dtype, saved is not None)(x, y, saved)
+def max_pool(x: NDArray, y: NDArray, saved: NDArray | None, geometry: PoolGeometry, relu: bool = False) -> None:
+    """Write maxima, and their positions inside the windows unless `saved` is None.
+
+    With `relu` they are cut off at zero, and the position of a maximum that was cut off is the window's size: nowhere.
+    """
+    _max_plan(geometry, x.dtype, saved is not None, relu)(x, y, saved)
 
 
 @lru_cache(maxsize=256)

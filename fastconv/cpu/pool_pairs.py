@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from fastconv import jit
 from fastconv.cpu.loop import kernel
-from fastconv.cpu.pool_windows import better
+from fastconv.cpu.pool_windows import KEEP, better, rectified
 from fastconv.cpu.simd import deinterleave, head, interleave, iota, lanes, load, load_beside, select, splat, store
 
 SIZES = dict.fromkeys(("all_planes", "planes", "in_rows", "in_columns", "out_rows", "out_columns"), "int")
 
 
-@kernel(x="real", y="real", saved="uint8", keep="int", **SIZES)
+@kernel(x="real", y="real", saved="uint8", **KEEP, **SIZES)
 def max_pairs(args, task, slot):
     """Maxima of the windows of some planes, and their positions if they are wanted."""
     n, size, columns = lanes(args.x), args.in_columns, args.out_columns
@@ -28,6 +28,8 @@ def max_pairs(args, task, slot):
                 v0, v1 = deinterleave(load(args.x, i, low), load(args.x, i + n, high))
                 v2, v3 = deinterleave(load(args.x, i + size, low), load(args.x, i + size + n, high))
                 best = better(better(better((v3, last), v2, 2), v1, 1), v0, 0)
+                if args.relu:
+                    best = rectified(best, args.nowhere)
                 store(args.y, place + j, best[0], wanted)
                 if args.keep:
                     store(args.saved, place + j, best[1], wanted)

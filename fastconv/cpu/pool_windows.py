@@ -117,9 +117,17 @@ def larger(args, state, v, real, position):
 
 
 @jit.inline
+def rectified(best, nowhere):
+    """ReLU of a maximum: zero, and the position `nowhere`, unless it is positive or NaN."""
+    v, where = best
+    zero = splat(v, 0.0)
+    return select(v <= zero, zero, v), select(v <= zero, splat(where, nowhere), where)
+
+
+@jit.inline
 def max_pool(args, state, row, column, place):
     """Write maxima, and their positions if they are wanted."""
-    best, where = state
+    best, where = rectified(state, args.nowhere) if args.relu else state
     wanted = head(args.x, args.out_columns - column)
     store(args.y, place, best, wanted)
     if args.keep:
@@ -146,8 +154,10 @@ def avg_pool(args, state, row, column, place):
     store(args.y, place, state / count, wanted)
 
 
+KEEP = {"keep": "int", "relu": "int", "nowhere": "int"}  # whether to write positions; the position of a ReLU's zero
+
 MAX = {
-    dtype: fold_windows(nothing_yet, larger, max_pool, saved=dtype, keep="int") for dtype in ("uint8", "int32")
+    dtype: fold_windows(nothing_yet, larger, max_pool, saved=dtype, **KEEP) for dtype in ("uint8", "int32")
 }  # by the type of the saved positions
 AVG = fold_windows(zero, plus, avg_pool, row_counts="real", column_counts="real")
 

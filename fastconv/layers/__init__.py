@@ -13,12 +13,16 @@ from fastconv.layers.base import Layer
 from fastconv.layers.combinators import Concat, Gate, Identity, Mean, Sequential, Sum
 from fastconv.layers.conv import Conv2d
 from fastconv.layers.dense import Flatten, Linear
+from fastconv.layers.fold import fold_batch_norm
+from fastconv.layers.norm import BatchNorm1d, BatchNorm2d
 from fastconv.layers.pool import AvgPool2d, MaxPool2d
 from fastconv.layers.summary import Row, summary_rows
 
 __all__ = [
     "Arena",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Concat",
     "Conv2d",
     "Flatten",
@@ -36,5 +40,6 @@ __all__ = [
     "Softmax",
     "Sum",
     "Tanh",
+    "fold_batch_norm",
     "summary_rows",
 ]

@@ -1,5 +1,7 @@
 """Activations as layers. The gradient of each follows from its output alone, so that the input is not kept."""
 
+from copy import copy
+
 import numpy as np
 
 from fastconv import ops
@@ -40,6 +42,15 @@ class ReLU(Activation):
     def gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
         """See `Activation.gradient`."""
         return ops.relu_backward(dy, y, saved=y)
+
+
+def rectified(layer: Layer, following: Layer) -> Layer | None:
+    """Return a layer that shares all with `layer` and takes the ReLU that follows it, for `Layer.merged`."""
+    if layer.rectifies or type(following) is not ReLU:
+        return None
+    merged = copy(layer)
+    merged.rectifies = True
+    return merged
 
 
 class Sigmoid(Activation):

@@ -84,6 +84,13 @@ def _no_backward(dy: np.ndarray, input_gradient: bool = True) -> None:
     raise RuntimeError("there is no way back through an inference pass; run forward(x, train=True)")
 
 
+class Addend:
+    """An array that a layer adds to its result, and where the backward pass leaves its gradient; see `Layer.plus`."""
+
+    def __init__(self, value: np.ndarray):
+        self.value, self.gradient = value, None
+
+
 class Layer:
     """A differentiable function of one array, with parameters.
 
@@ -94,6 +101,8 @@ class Layer:
     ----------
     params : dict of str to ndarray, optional
         Parameters that the layer itself owns.
+    buffers : dict of str to ndarray, optional
+        Other state of the layer, such as running statistics: saved and loaded like parameters, but not trained.
     children : dict of str to Layer, optional
         Layers that it is made of.
 
@@ -101,18 +110,27 @@ class Layer:
     ----------
     params, grads : dict of str to ndarray
         Parameters, and the sums of their gradients since `zero_grad`. Write into these arrays; do not replace them.
+    buffers : dict of str to ndarray
+        The same holds for them.
     children : dict of str to Layer
     input_shape : tuple of int or None
         Shape (channels, height, width) of the samples that a model was built for, where its builder says so.
     """
 
     input_shape: Shape | None = None
+    rectifies = False  # whether the layer has taken a ReLU that followed it; see `merged`
+    adds = False  # whether the layer can take an addend; see `plus`
 
     def __init__(
-        self, *, params: Mapping[str, np.ndarray] | None = None, children: Mapping[str, "Layer"] | None = None
+        self,
+        *,
+        params: Mapping[str, np.ndarray] | None = None,
+        buffers: Mapping[str, np.ndarray] | None = None,
+        children: Mapping[str, "Layer"] | None = None,
     ):
         self.params = dict(params or {})
         self.grads = {key: np.zeros_like(array) for key, array in self.params.items()}
+        self.buffers = dict(buffers or {})
         self.children = dict(children or {})
         for name, child in self.children.items():
             if not isinstance(child, Layer):
@@ -157,6 +175,22 @@ class Layer:
         `Sequential` asks, because two neighbours can explain a mismatch better than one alone. Its first layer follows
         None.
         """
+
+    def merged(self, following: "Layer") -> "Layer | None":
+        """Return one layer that does the work of this one and of the next in one pass over memory, if there is such.
+
+        `Sequential` asks for each pair of neighbours. Both layers stay as they are; the result shares their parameters
+        and gradients, and gives the same bits.
+        """
+        return None
+
+    def plus(self, addend: Addend, rectifies: bool) -> "Layer":
+        """Return a layer that does what this one does, an addition, and perhaps of a ReLU, in one pass over memory.
+
+        For one forward pass of a `Sum`, if the layer's `adds` says that it can. The result shares parameters and
+        gradients, and its backward pass puts a gradient into `addend`.
+        """
+        raise NotImplementedError
 
     # ---- forward and backward
 
@@ -219,6 +253,12 @@ class Layer:
         """Yield (name, array) of every gradient, in the order of `named_parameters`."""
         return ((name, layer.grads[key]) for name, layer, key in self.owners())
 
+    def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield (name, array) of every buffer, as ('1.running_mean', array); a shared one once."""
+        for name, layer in self.named_layers():
+            for key, array in layer.buffers.items():
+                yield join_names(name, key), array
+
     @property
     def has_parameters(self) -> bool:
         """Whether this layer or one below it has a parameter."""
@@ -235,7 +275,7 @@ class Layer:
             gradient.fill(0)
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Convert all parameters and gradients in place, to float32 or float64, and return the layer.
+        """Convert all parameters, gradients and real buffers in place, to float32 or float64, and return the layer.
 
         An `Arena` is made after the conversion: it would not know the new arrays.
         """
@@ -244,16 +284,19 @@ class Layer:
         for _, layer, key in self.owners():
             layer.params[key] = layer.params[key].astype(dtype)
             layer.grads[key] = layer.grads[key].astype(dtype)
+        for _, layer in self.named_layers():
+            for key, array in layer.buffers.items():
+                layer.buffers[key] = array.astype(dtype) if array.dtype.kind == "f" else array
         return self
 
     # ---- state
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return copies of all parameters by name."""
-        return {name: array.copy() for name, array in self.named_parameters()}
+        """Return copies of all parameters and buffers by name."""
+        return {name: array.copy() for name, array in self._named_state().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray], strict: bool = True) -> tuple[list[str], list[str]]:
-        """Copy parameters by name: all of them, or none if one does not fit.
+        """Copy parameters and buffers by name: all of them, or none if one does not fit.
 
         Parameters
         ----------
@@ -271,7 +314,14 @@ class Layer:
         ValueError
             The names or shapes differ; the message lists them.
         """
-        return load_arrays(type(self).__name__, dict(self.named_parameters()), state, strict)
+        return load_arrays(type(self).__name__, self._named_state(), state, strict)
+
+    def _named_state(self) -> dict[str, np.ndarray]:
+        return {
+            join_names(name, key): array
+            for name, layer in self.named_layers()
+            for key, array in (layer.params | layer.buffers).items()
+        }
 
     # ---- text
 

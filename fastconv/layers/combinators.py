@@ -11,7 +11,8 @@ from typing import overload
 import numpy as np
 
 from fastconv import runtime
-from fastconv.layers.base import Layer, Pullback, Shape
+from fastconv.layers.activation import rectified
+from fastconv.layers.base import Addend, Layer, Pullback, Shape
 
 Split = Callable[[np.ndarray], list[np.ndarray]]
 
@@ -57,11 +58,34 @@ class Sequential(Layer):
         chosen = list(self)[index]
         return Sequential(*chosen) if isinstance(index, slice) else chosen
 
+    def _stages(self) -> list[Layer]:
+        """Return the layers without identities, with neighbours merged where one pass does the work of both."""
+        stages: list[Layer] = []
+        for layer in self:
+            if type(layer) is Identity:
+                continue
+            merged = stages[-1].merged(layer) if stages else None
+            if merged is None:
+                stages.append(layer)
+            else:
+                stages[-1] = merged
+        return stages
+
+    @property
+    def adds(self) -> bool:
+        """See `Layer.plus`: the last layer may take an addend."""
+        return len(self) > 0 and self[-1].adds
+
+    def plus(self, addend: Addend, rectifies: bool) -> Layer:
+        """See `Layer.plus`."""
+        return Sequential(*self[:-1], self[-1].plus(addend, rectifies))
+
     def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
         """See `Layer.apply`."""
         backwards: list[Callable] = []
         previous, previous_shape = None, ()
-        for layer in self:
+        stages = self._stages()
+        for layer in stages:
             layer.check_after(previous, previous_shape)
             previous, previous_shape = layer, np.shape(x)
             x, backward = layer.forward(x, train)
@@ -69,7 +93,7 @@ class Sequential(Layer):
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
             # Nobody needs a gradient before the first layer with parameters. Popping frees what each pass has kept.
-            first = 0 if input_gradient else next(i for i, layer in enumerate(self) if layer.has_parameters)
+            first = 0 if input_gradient else next(i for i, layer in enumerate(stages) if layer.has_parameters)
             while len(backwards) > first:
                 backward = backwards.pop()
                 dy = backward(dy, input_gradient or len(backwards) > first)
@@ -149,6 +173,36 @@ class Sum(Branches):
     def __init__(self, *branches: Layer):
         super().__init__(children=_numbered(branches))
         _require_branches(self)
+
+    def _main_and_skip(self) -> tuple[Layer, Layer] | None:
+        """Return the two branches of a residual unit, first the one whose last pass adds the other, if it can."""
+        if type(self) is not Sum or len(self.children) != 2:
+            return None
+        first, second = self.children.values()
+        return (first, second) if first.adds else (second, first) if second.adds else None
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
+        branches = self._main_and_skip()
+        if branches is None:
+            return super().apply(x, train)
+        main, skip = branches
+        value, through_skip = skip.forward(x, train)
+        shapes = {main: main.output_shape(np.shape(x)), skip: value.shape}
+        self.combined_shape([shapes[branch] for branch in self.children.values()])
+        addend = Addend(value)
+        y, through_main = main.plus(addend, self.rectifies).forward(x, train)
+
+        def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
+            dx = through_main(dy, input_gradient)
+            skip_dx = through_skip(addend.gradient, input_gradient)
+            return _add(dx, skip_dx) if input_gradient else None
+
+        return y, pullback
+
+    def merged(self, following: Layer) -> Layer | None:
+        """Take a ReLU that follows, where one branch adds the other; see `Layer.merged`."""
+        return rectified(self, following) if self._main_and_skip() else None
 
     def combined_shape(self, shapes: list[Shape]) -> Shape:
         """See `Branches.combined_shape`."""

@@ -7,6 +7,7 @@ import numpy as np
 from fastconv import ops
 from fastconv.arguments import as_flag, as_int
 from fastconv.init import Initialiser, initialise
+from fastconv.layers.activation import rectified
 from fastconv.layers.base import Layer, Pullback, Shape
 
 
@@ -51,14 +52,20 @@ class Linear(Layer):
 
     def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
         """See `Layer.apply`."""
-        w, b = self.params["weight"], self.params.get("bias")
+        w, b, relu = self.params["weight"], self.params.get("bias"), self.rectifies
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
-            dx, dw, db = ops.linear_backward(dy, x, w, b, needs=(input_gradient, True, b is not None))
+            needs = (input_gradient, True, b is not None)
+            dx, dw, db = ops.linear_backward(dy, x, w, b, needs, relu=relu, saved=y)
             self.accumulate(weight=dw, bias=db)
             return dx
 
-        return ops.linear(x, w, b), pullback
+        y = ops.linear(x, w, b, relu=relu)
+        return y, pullback
+
+    def merged(self, following: Layer) -> Layer | None:
+        """Take a ReLU that follows; see `Layer.merged`."""
+        return rectified(self, following)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""

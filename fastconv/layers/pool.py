@@ -7,6 +7,7 @@ import numpy as np
 from fastconv import ops
 from fastconv.arguments import as_flag
 from fastconv.geometry import PoolGeometry, Window
+from fastconv.layers.activation import rectified
 from fastconv.layers.base import Layer, Pullback, Shape
 
 
@@ -48,11 +49,15 @@ class MaxPool2d(Layer):
 
     def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback | None]:
         """See `Layer.apply`."""
-        options = self._options()
+        options, relu = self._options(), self.rectifies
         if not train:
-            return ops.max_pool2d(x, *options), None
-        y, saved = ops.max_pool2d(x, *options, return_saved=True)
-        return y, lambda dy, _: ops.max_pool2d_backward(dy, x, *options, saved=saved)
+            return ops.max_pool2d(x, *options, relu=relu), None
+        y, saved = ops.max_pool2d(x, *options, relu=relu, return_saved=True)
+        return y, lambda dy, _: ops.max_pool2d_backward(dy, x, *options, relu=relu, saved=saved)
+
+    def merged(self, following: Layer) -> Layer | None:
+        """Take a ReLU that follows; see `Layer.merged`."""
+        return rectified(self, following)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""

@@ -12,6 +12,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "conv": ("conv2d",),
     "pool": ("max_pool2d", "avg_pool2d"),
     "dense": ("linear",),
+    "norm": ("batch_norm",),
     "activation": ("relu", "sigmoid", "tanh", "softmax", "log_softmax"),
     "loss": ("cross_entropy",),
     "shape": ("flatten",),

@@ -21,6 +21,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
     *,
+    relu: bool = False,
     return_saved: bool = False,
 ):
     """Largest element of each window.
@@ -40,6 +41,8 @@ def max_pool2d(
         Whether a last window that hangs over the padded end counts.
     return_indices : bool
         Return where the maxima lie, too.
+    relu : bool
+        Return ``relu(y)`` in place of `y`, in the same pass over memory.
     return_saved : bool
         Return what `max_pool2d_backward` takes as `saved`, too.
 
@@ -49,7 +52,8 @@ def max_pool2d(
     indices : (n, c, oh, ow) ndarray of int64
         Flat positions in the (h, w) planes. Only with `return_indices`.
     saved : (n, c, oh, ow) ndarray of uint8
-        Positions inside the windows; int32 where a window has more than 256 places. Only with `return_saved`.
+        Positions inside the windows; int32 where a window has more than 255 places. Only with `return_saved`.
+        Where `relu` made a zero, the number of a window's places.
 
     Raises
     ------
@@ -61,7 +65,9 @@ def max_pool2d(
     geometry = _geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     as_flag(op, "return_indices", return_indices)
     as_flag(op, "return_saved", return_saved)
-    y, saved = _max_pool(x, geometry, return_indices or return_saved)
+    if as_flag(op, "relu", relu) and return_indices:
+        raise ValueError(f"{op}: return_indices=True does not go with relu=True: a zero of relu lies nowhere")
+    y, saved = _max_pool(x, geometry, return_indices or return_saved, relu)
     outputs = [y]
     if return_indices:
         indices = runtime.empty(geometry.y_shape, np.int64)
@@ -81,6 +87,7 @@ def max_pool2d_backward(
     dilation=1,
     ceil_mode: bool = False,
     *,
+    relu: bool = False,
     saved: np.ndarray | None = None,
 ) -> np.ndarray:
     """Gradient of `max_pool2d`: each output's gradient goes to the element that won.
@@ -91,7 +98,7 @@ def max_pool2d_backward(
         Gradient of the result.
     x : (n, c, h, w) ndarray
         What `max_pool2d` was given.
-    kernel_size, stride, padding, dilation, ceil_mode
+    kernel_size, stride, padding, dilation, ceil_mode, relu
         As `max_pool2d` was given them.
     saved : (n, c, oh, ow) ndarray, optional
         What `max_pool2d` returned with ``return_saved=True``; computed again without it.
@@ -110,7 +117,8 @@ def max_pool2d_backward(
     dy, x = reals(op, dy=dy, x=x)
     geometry = _geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
     geometry.check_gradient(op, dy.shape)
-    saved = _max_pool(x, geometry, True)[1] if saved is None else _checked_positions(op, saved, geometry)
+    as_flag(op, "relu", relu)
+    saved = _max_pool(x, geometry, True, relu)[1] if saved is None else _checked_positions(op, saved, geometry, relu)
     dx = runtime.empty(x.shape, x.dtype)
     pool.max_pool_backward(dy, saved, dx, geometry)
     return dx
@@ -209,10 +217,10 @@ def _geometry(op: str, x: np.ndarray, kernel_size, *options) -> PoolGeometry:
     return geometry
 
 
-def _max_pool(x: np.ndarray, geometry: PoolGeometry, keep: bool) -> tuple[np.ndarray, np.ndarray | None]:
+def _max_pool(x: np.ndarray, geometry: PoolGeometry, keep: bool, relu: bool) -> tuple[np.ndarray, np.ndarray | None]:
     y = runtime.empty(geometry.y_shape, x.dtype)
     saved = runtime.empty(geometry.y_shape, pool.position_type(geometry)) if keep else None
-    pool.max_pool(x, y, saved, geometry)
+    pool.max_pool(x, y, saved, geometry, relu)
     return y, saved
 
 
@@ -221,19 +229,21 @@ def _counting(op: str, count_include_pad: bool, divisor_override: int | None) ->
     return as_flag(op, "count_include_pad", count_include_pad), divisor
 
 
-def _checked_positions(op: str, saved: np.ndarray, geometry: PoolGeometry) -> np.ndarray:
-    """Return positions that are known to lie inside the windows, and on real elements of the input."""
+def _checked_positions(op: str, saved: np.ndarray, geometry: PoolGeometry, relu: bool) -> np.ndarray:
+    """Return positions that are known to lie inside the windows and on elements of the input; or nowhere, for ReLU."""
     wanted = pool.position_type(geometry)
     if type(saved) is not np.ndarray or saved.dtype != wanted:
         found = getattr(saved, "dtype", type(saved).__name__)
         raise TypeError(f"{op}: saved must be a numpy.ndarray of {wanted}, as max_pool2d returned it, got {found}")
     check_shape(op, "saved", saved, geometry.y_shape)
     places = prod(geometry.window.kernel)
-    if saved.size and (saved.min() < 0 or saved.max() >= places):
-        raise ValueError(f"{op}: saved must hold positions from 0 to {places - 1}, got {saved.min()} to {saved.max()}")
+    last = places - 1 + relu
+    if saved.size and (saved.min() < 0 or saved.max() > last):
+        raise ValueError(f"{op}: saved must hold positions from 0 to {last}, got {saved.min()} to {saved.max()}")
     for axis, output, inner, first, last in _partial_windows(geometry):
-        taps = saved.take(output, axis + 2) // inner % geometry.window.kernel[axis]
-        if np.any((taps < first) | (taps >= last)):
+        positions = saved.take(output, axis + 2)
+        taps = positions // inner % geometry.window.kernel[axis]
+        if np.any(((taps < first) | (taps >= last)) & (positions < places)):
             raise ValueError(f"{op}: saved holds a position in the padding, at output {output} of spatial axis {axis}")
     return np.require(saved, wanted, ["C", "A"])
 

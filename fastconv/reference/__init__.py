@@ -20,6 +20,7 @@ from fastconv.reference.activation import (
 from fastconv.reference.conv import conv2d, conv2d_backward
 from fastconv.reference.linear import linear, linear_backward
 from fastconv.reference.loss import cross_entropy, cross_entropy_backward
+from fastconv.reference.norm import batch_norm, batch_norm_backward
 from fastconv.reference.pool import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -37,6 +38,8 @@ from fastconv.reference.softmax import (
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "conv2d",
     "conv2d_backward",
     "cross_entropy",

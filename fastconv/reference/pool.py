@@ -10,7 +10,9 @@ from fastconv.geometry import Ints, PoolGeometry
 from fastconv.reference.overlap import Slices, overlap
 
 
-def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def max_pool2d(
+    x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, relu=False
+):
     """Return the largest element of each window, (n, c, oh, ow), and on request where it lies, flat in (H, W), int64.
 
     Padding never wins. NaN wins against every number. Among equals the first in row-major order wins.
@@ -20,17 +22,22 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     indices = np.zeros(geometry.y_shape, np.int64)
     for n, c, position, places in _windows(geometry):
         winner = _winner(x[n, c], places)
-        y[n, c, *position] = x[n, c, *winner]
+        value = x[n, c, *winner]
+        y[n, c, *position] = 0 if relu and value <= 0 else value
         indices[n, c, *position] = np.ravel_multi_index(winner, geometry.input_size)
     return (y, indices) if return_indices else y
 
 
-def max_pool2d_backward(dy, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False) -> np.ndarray:
-    """Return dx: each output sends its gradient to the element that won."""
+def max_pool2d_backward(
+    dy, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *, relu=False
+) -> np.ndarray:
+    """Return dx: each output sends its gradient to the element that won, if the winner passes the ReLU."""
     geometry = _geometry(x, kernel_size, stride, padding, dilation, ceil_mode)
     dx = np.zeros(x.shape)
     for n, c, position, places in _windows(geometry):
-        dx[n, c, *_winner(x[n, c], places)] += dy[n, c, *position]
+        winner = _winner(x[n, c], places)
+        if not (relu and x[n, c, *winner] <= 0):
+            dx[n, c, *winner] += dy[n, c, *position]
     return dx
 
 

@@ -1,0 +1,126 @@
+"""Batch normalisation as layers."""
+
+from copy import copy
+from math import isfinite
+from numbers import Real
+
+import numpy as np
+
+from fastconv import ops
+from fastconv.arguments import as_int
+from fastconv.layers.activation import rectified
+from fastconv.layers.base import Addend, Layer, Pullback, Shape
+
+
+class BatchNorm(Layer):
+    """What both layers below are; a subclass says how many axes its input may have.
+
+    Training normalises by the mean and variance of the batch and moves the running statistics towards them; inference
+    normalises by the running statistics. A ReLU that follows, and the addition of a residual unit, happen in the same
+    pass over memory.
+    """
+
+    axes: tuple[int, ...] = ()
+    adds = True
+    _addend: Addend | None = None
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
+        name = type(self).__name__
+        self.num_features = size = as_int(name, "num_features", num_features, low=1)
+        self.eps, self.momentum = _number(name, "eps", eps), _number(name, "momentum", momentum)
+        super().__init__(
+            params={"weight": np.ones(size, np.float32), "bias": np.zeros(size, np.float32)},
+            buffers={
+                "running_mean": np.zeros(size, np.float32),
+                "running_var": np.ones(size, np.float32),
+                "num_batches_tracked": np.array(0, np.int64),
+            },
+        )
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
+        self.output_shape(np.shape(x))
+        addend, relu = self._addend, self.rectifies
+        arrays = (self.buffers["running_mean"], self.buffers["running_var"], self.params["weight"], self.params["bias"])
+        options = (train, self.momentum, self.eps)
+        residual = None if addend is None else addend.value
+        y, saved = ops.batch_norm(x, *arrays, *options, residual=residual, relu=relu, return_saved=True)
+        if train:
+            self.buffers["num_batches_tracked"] += 1
+        masked = relu and addend is not None
+
+        def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
+            needs = (input_gradient, True, True)
+            # Of the addend only the shape counts now, which is that of y; without ReLU its gradient is dy itself.
+            dx, _, _, dweight, dbias, dresidual = ops.batch_norm_backward(
+                dy, x, *arrays, *options, residual=y if masked else None, relu=relu, saved=saved, needs=needs
+            )
+            self.accumulate(weight=dweight, bias=dbias)
+            if addend is not None:
+                addend.gradient = dresidual if masked else dy
+            return dx
+
+        return y, pullback
+
+    def merged(self, following: Layer) -> Layer | None:
+        """Take a ReLU that follows; see `Layer.merged`."""
+        return rectified(self, following)
+
+    def plus(self, addend: Addend, rectifies: bool) -> Layer:
+        """See `Layer.plus`."""
+        layer = copy(self)
+        layer._addend, layer.rectifies = addend, rectifies
+        return layer
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer.output_shape`."""
+        if len(input_shape) not in self.axes or input_shape[1] != self.num_features:
+            axes = " or ".join(map(str, self.axes))
+            raise ValueError(
+                f"{self!r}: x must have {axes} axes, the second with {self.num_features} channels, got {input_shape}"
+            )
+        return tuple(input_shape)
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch normalisation of (N, num_features) or (N, num_features, L); see `fastconv.batch_norm`.
+
+    Parameters
+    ----------
+    num_features : int
+    eps : float
+        Added to the variance.
+    momentum : float
+        Share of a batch in the running statistics.
+
+    Attributes
+    ----------
+    params : dict
+        'weight' and 'bias', (num_features,) float32: ones and zeros.
+    buffers : dict
+        'running_mean' and 'running_var', (num_features,) float32: zeros and ones; 'num_batches_tracked', int64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has a wrong type or value.
+    """
+
+    axes = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    """Batch normalisation of (N, num_features, H, W); see `fastconv.batch_norm`.
+
+    Parameters, attributes and errors are those of `BatchNorm1d`.
+    """
+
+    axes = (4,)
+
+
+def _number(layer: str, name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{layer}: {name} must be a number, got {value!r}")
+    if not (isfinite(value) and value >= 0):
+        raise ValueError(f"{layer}: {name} must be finite and >= 0, got {value!r}")
+    return float(value)
