@@ -240,9 +240,9 @@ LANES = VECTOR_BYTES // 4
 def test_the_view_follows_from_the_geometry(x, w, groups, forward, backward, weight):
     geometry = ConvCase("", x, w, padding=1, groups=groups).geometry
     dtype = DTYPES[0]
-    assert choose.forward_plan(geometry, dtype, False) is forward.forward_plan(geometry, dtype, False)
-    assert choose.backward_data_plan(geometry, dtype) is backward.backward_data_plan(geometry, dtype)
-    assert choose.backward_weight_plan(geometry, dtype) is weight.backward_weight_plan(geometry, dtype)
+    assert choose.forward_plan(geometry, dtype, False, "direct") is forward.forward_plan(geometry, dtype, False)
+    assert choose.backward_data_plan(geometry, dtype, "direct") is backward.backward_data_plan(geometry, dtype)
+    assert choose.backward_weight_plan(geometry, dtype, "direct") is weight.backward_weight_plan(geometry, dtype)
 
 
 @pytest.mark.parametrize(

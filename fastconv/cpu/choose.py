@@ -1,8 +1,7 @@
-"""Which view computes a convolution: lanes are pixels where few channels meet, else channels.
+"""Which algorithm computes a convolution, and which view: lanes are pixels where few channels meet, else channels.
 
-The geometry alone decides, never the number of threads. The constants are from 3 x 3 and 5 x 5 kernels on planes of
-7 x 7 to 56 x 56, with 1 to 32 output channels a group and 1, 4, 16, 64 input channels, in float32 and float64, on one
-core with AVX-512 and with AVX2.
+The geometry alone decides, never the number of threads, and never the size of the batch: an image has the same bits in
+every batch. Constants are times of one core with AVX-512 unless said otherwise.
 """
 
 from __future__ import annotations
@@ -14,34 +13,116 @@ from types import ModuleType
 
 import numpy as np
 
-from fastconv.cpu import depthwise, direct, direct_weight, pixels, pixels_weight
+from fastconv.cpu import (
+    depthwise,
+    direct,
+    direct_weight,
+    pixels,
+    pixels_weight,
+    pointwise,
+    transformed,
+    transformed_weight,
+)
 from fastconv.cpu.axes import Side
 from fastconv.cpu.loop import Program
 from fastconv.cpu.simd import VECTOR_BYTES
 from fastconv.geometry import ConvGeometry
 
+# Views, from 3 x 3 and 5 x 5 kernels on planes of 7 x 7 to 56 x 56, with 1 to 32 output channels a group and 1, 4, 16,
+# 64 input channels, in float32 and float64, with AVX-512 and with AVX2.
 FULL_ENOUGH = 3 / 4  # of a vector, above which channels fill it: with 12 of 16 pixels took 0.7-0.95 of the time
 SHORT_SUM = 8  # vectors in a plane of output, below which the sums of a gradient are read and written too often
 
+# Algorithms. Nanoseconds, from 3 x 3 layers of 32 to 512 channels on planes of 7 x 7 to 224 x 224.
+DIRECT = 1 / 60  # a multiply-add
+PRODUCT = 1 / 50  # a multiply-add at a point
+INPUT, OUTPUT = 0.45, 0.45  # to bring an element of a tile to a point, and back
+WEIGHT = 0.5  # to bring a weight to a point
+NOMINAL_BATCH = 8  # images over which the weights' transform is spread
+WINOGRAD_OUTPUTS = (4, 2)  # of a tile, along an axis
+
 
 @lru_cache(maxsize=512)
-def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
+def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, algorithm: str = "auto") -> Program:
     """Program of (x, w, b, y)."""
+    outputs = _tile(geometry, dtype, algorithm, transposed=False)
+    if outputs:
+        return transformed.forward_plan(geometry, dtype, bias, outputs)
     return _view(Side.forward, geometry, dtype).forward_plan(geometry, dtype, bias)
 
 
 @lru_cache(maxsize=512)
-def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype) -> Program:
+def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, algorithm: str = "auto") -> Program:
     """Program of (dy, w, None, dx)."""
+    outputs = _tile(geometry, dtype, algorithm, transposed=True)
+    if outputs:
+        return transformed.backward_data_plan(geometry, dtype, outputs)
     return _view(Side.backward, geometry, dtype).backward_data_plan(geometry, dtype)
 
 
 @lru_cache(maxsize=512)
-def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype) -> Program:
+def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, algorithm: str = "auto") -> Program:
     """Program of (x, dy, dw, db)."""
+    if _weight_tile(geometry, dtype, algorithm):
+        return transformed_weight.backward_weight_plan(geometry, dtype)
     side = _side(Side.forward, geometry)
     view = pixels_weight if side and _few_weights(side, geometry, dtype) else direct_weight
     return view.backward_weight_plan(geometry, dtype)
+
+
+# ---- algorithms ------------------------------------------------------------------------------------------------
+
+
+def why_not_winograd(geometry: ConvGeometry) -> str | None:
+    """Say what of a geometry Winograd's algorithm cannot do; None where it can."""
+    window = geometry.window
+    if window.kernel != (3, 3):
+        return f"it needs a kernel of (3, 3), got {window.kernel}"
+    if window.stride != (1, 1) or window.dilation != (1, 1):
+        return f"it needs stride and dilation 1, got {window.stride} and {window.dilation}"
+    return None
+
+
+def _tile(geometry: ConvGeometry, dtype: np.dtype, algorithm: str, *, transposed: bool) -> int:
+    """Return the outputs of Winograd's tile along an axis, or 0 for a direct sum; `transposed` for x's gradient."""
+    if algorithm == "direct" or why_not_winograd(geometry):
+        return 0
+    # Transforms in float64 cost as much a byte and save half as many products a byte: 64 channels gained nothing.
+    chosen = algorithm == "winograd"
+    if not chosen and dtype != np.float32:
+        return 0
+    ins, outs = geometry.group_in, geometry.group_out
+    ins, outs, size = (outs, ins, geometry.input_size) if transposed else (ins, outs, geometry.output_size)
+    costs = {m: _winograd_cost(ins, outs, size, m, VECTOR_BYTES // dtype.itemsize) for m in WINOGRAD_OUTPUTS}
+    best = min(costs, key=lambda m: costs[m])
+    direct_cost = DIRECT * NOMINAL_BATCH * prod(geometry.output_size) * 9 * ins * outs
+    return best if chosen or costs[best] < direct_cost else 0
+
+
+def _weight_tile(geometry: ConvGeometry, dtype: np.dtype, algorithm: str) -> int:
+    """Return the outputs of the tile of dy along an axis, or 0 for a direct sum."""
+    if algorithm == "direct" or why_not_winograd(geometry) or not geometry.batch:
+        return 0
+    chosen = algorithm == "winograd"
+    if not chosen and dtype != np.float32:
+        return 0
+    cost = _winograd_cost(
+        geometry.group_in, geometry.group_out, geometry.output_size, 4, VECTOR_BYTES // dtype.itemsize
+    )
+    direct_cost = DIRECT * NOMINAL_BATCH * prod(geometry.output_size) * 9 * geometry.group_in * geometry.group_out
+    return 4 if chosen or cost < direct_cost else 0
+
+
+def _winograd_cost(ins: int, outs: int, size: tuple[int, ...], tile: int, lanes: int) -> float:
+    """Nanoseconds of a group of F(tile x tile, 3 x 3), for a nominal batch."""
+    points = (tile + 2) ** 2
+    tiles = NOMINAL_BATCH * prod(-(-n // tile) for n in size)
+    ins_held, outs_held = (-(-c // lanes) * lanes for c in (ins, outs))
+    transforms = INPUT * ins_held + OUTPUT * outs_held
+    return points * (tiles * (PRODUCT * ins * outs_held + transforms) + WEIGHT * ins * outs_held)
+
+
+# ---- views of a direct sum -------------------------------------------------------------------------------------
 
 
 def _side(make: Callable[[ConvGeometry], Side], geometry: ConvGeometry) -> Side | None:
@@ -53,6 +134,8 @@ def _side(make: Callable[[ConvGeometry], Side], geometry: ConvGeometry) -> Side 
 
 
 def _view(make: Callable[[ConvGeometry], Side], geometry: ConvGeometry, dtype: np.dtype) -> ModuleType:
+    if pointwise.fits(geometry):
+        return pointwise
     side = _side(make, geometry)
     if side is None or side.out_channels > FULL_ENOUGH * (VECTOR_BYTES // dtype.itemsize):
         return direct

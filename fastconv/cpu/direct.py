@@ -18,21 +18,22 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import jit
+from fastconv.cpu.ahead import FIELDS, STREAMS, stream_runs
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles
 from fastconv.cpu.panels import copy_rows, pack_weights, scatter_lanes
 from fastconv.cpu.schedule import SUMS_BYTES, Schedule
-from fastconv.cpu.simd import lanes, load, prefetch, prefetch_to_write, store
+from fastconv.cpu.simd import lanes, load, store
 from fastconv.cpu.taps import View, backward_view, forward_view
 from fastconv.geometry import ConvGeometry
 
-AHEAD = 16  # integers of each worker's state of prefetching: two cache lines
+INPUT, OUTPUT = 0, 1  # what is fetched ahead: the next task's input, and the lines that results will go to
 FEW_WEIGHTS = 1 << 15  # that one thread packs alone
 ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs little
 
 
 @jit.inline
-def run_pass(args, region, index, x, panel, bias, sums, ahead, y, channels):
+def run_pass(args, region, index, x, panel, bias, sums, streams):
     """Call the tiles of one pass over all spans of a region of one image."""
     tables = args.tables
     for i in range(region[0], region[1]):
@@ -45,41 +46,8 @@ def run_pass(args, region, index, x, panel, bias, sums, ahead, y, channels):
             call_tiles(
                 call[0], call[1], span[3], span[4], span[5], s_shift,
                 source + call[2], tables + call[3], tables + call[4], panel, tables + call[5], c, c_rows, s, s_rows,
+                streams,
             )  # fmt: skip
-            fetch_input(args, ahead, region[5] * args.pitch)
-            fetch_output(ahead, y, args.y_plane, region[2], channels)
-
-
-# What to fetch ahead, kept in memory because it changes with every call of a tile: [0] start of the next task's input,
-# [1] its channel and [2] element, [3] lines a call; [4] channel and [5] element of the output, [6] lines a call.
-
-
-@jit.inline
-def fetch_input(args, ahead, size):
-    """Prefetch a few lines of the next task's input: `size` elements of each channel."""
-    channel, element = ahead[1], ahead[2]
-    for _ in range(ahead[3]):
-        if channel < args.x_channels:
-            prefetch(args.x, ahead[0] + channel * args.x_plane + element)
-            element += lanes(args.x)
-            if element >= size:
-                element = 0
-                channel += 1
-    ahead[1], ahead[2] = channel, element
-
-
-@jit.inline
-def fetch_output(ahead, y, plane, size, channels):
-    """Prefetch a few lines of this region's output: the stores that come need not wait for them."""
-    channel, element = ahead[4], ahead[5]
-    for _ in range(ahead[6]):
-        if element < size:
-            prefetch_to_write(y, channel * plane + element)
-            channel += 1
-            if channel >= channels:
-                channel = 0
-                element += lanes(y)
-    ahead[4], ahead[5] = channel, element
 
 
 @jit.inline
@@ -93,10 +61,10 @@ def write_out(sums, vectors, pixels, y, plane, channels):
 @kernel(
     x="real", panels="real", biases="real", y="real",
     regions="int64", spans="int64", passes="int64", calls="int64", tables="int32", no_offsets="int", filled="int",
-    sums="real", sums_size="int", rows="real", worker_step="int", ahead="int64", ahead_step="int", pass_count="int",
+    sums="real", sums_size="int", rows="real", worker_step="int", streams="int64", streams_step="int", pass_count="int",
     batch="int", images="int", groups="int", blocks="int", chunk="int", chunks="int", region_count="int",
     x_channels="int", x_plane="int", x_columns="int", y_channels="int", y_plane="int",
-    vectors="int", panel_step="int", copied="int", copy_plane="int", pitch="int",
+    vectors="int", panel_step="int", copied="int", copy_plane="int", pitch="int", size="int",
 )  # fmt: skip
 def correlate(args, task, slot):
     """Compute a region of output pixels of some images of one group, for a chunk of its blocks of output channels."""
@@ -119,9 +87,8 @@ def correlate(args, task, slot):
         x = rows
     first_block = task % args.chunks * args.chunk
     last_block = min(args.blocks, first_block + args.chunk)
-    ahead = args.ahead + slot * args.ahead_step
-    rounds = region[7] * images  # calls of tiles a block
-    look_ahead(args, ahead, task, (last_block - first_block) * rounds)
+    streams, tiles = args.streams + slot * args.streams_step, region[7] * images  # tiles of a block
+    look_ahead(args, streams, task, (last_block - first_block) * tiles)
     for block in range(first_block, last_block):
         panel = args.panels + (group * args.blocks + block) * args.panel_step
         bias = args.biases + (group * args.blocks + block) * width
@@ -130,28 +97,28 @@ def correlate(args, task, slot):
                 fill(sums + image * args.sums_size, region[2], width, bias)
         channels = min(width, args.y_channels - block * width)
         target = y + block * width * args.y_plane
-        ahead[4], ahead[5], ahead[6] = 0, 0, -(-region[2] * channels // (n * region[7]))
+        stream_runs(streams, OUTPUT, target, region[2], channels, args.y_plane, args.size, tiles)
         for index in range(args.pass_count):
             for image in range(images):
                 source = x + image * args.groups * x_size
                 image_sums = sums + image * args.sums_size
-                run_pass(args, region, index, source, panel, bias, image_sums, ahead, target, channels)
+                run_pass(args, region, index, source, panel, bias, image_sums, streams)
         for image in range(images):
             image_y = target + image * args.groups * y_size
             write_out(sums + image * args.sums_size, args.vectors, region[2], image_y, args.y_plane, channels)
 
 
 @jit.inline
-def look_ahead(args, ahead, task, calls):
-    """Prepare to prefetch the next task's input during this one's `calls`, unless it is the same, or there is none."""
+def look_ahead(args, streams, task, tiles):
+    """Prepare to fetch the next task's input during this one's `tiles`, unless it is the same, or there is none."""
     following = (task + 1) // args.chunks
     outer = following // args.region_count
     place = outer // args.groups * args.images * args.groups + outer % args.groups
     region = args.regions + following % args.region_count * 8
     exists = place < args.batch * args.groups and following != task // args.chunks
-    lines = args.x_channels * region[5] * args.pitch // lanes(args.x)
-    ahead[0] = place * args.x_channels * args.x_plane + region[4] * args.x_columns + max(0, region[6])
-    ahead[1], ahead[2], ahead[3] = 0, 0, -(-lines // calls) if exists else 0
+    x = args.x + (place * args.x_channels * args.x_plane + region[4] * args.x_columns + max(0, region[6]))
+    runs = args.x_channels if exists else 0
+    stream_runs(streams, INPUT, x, region[5] * args.pitch, runs, args.x_plane, args.size, tiles)
 
 
 @jit.inline
@@ -224,10 +191,10 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
     panels = program.workspace(groups * blocks * depth * width)
     biases = program.workspace(groups * blocks * width)
     sums_size = schedule.most_pixels * width
-    ahead_size = AHEAD * 8 // dtype.itemsize
-    scratch_size = ahead_size + max(images * sums_size + schedule.copy_size, schedule.n**2)
+    streams_size = STREAMS * FIELDS * 8
+    scratch_size = streams_size // dtype.itemsize + max(images * sums_size + schedule.copy_size, schedule.n**2)
     scratch, worker_step = program.worker_workspace(scratch_size)
-    sums = scratch + 8 * AHEAD
+    sums = scratch + streams_size
     program.add(
         pack_weights, groups * blocks, alone=groups * blocks * depth * width < FEW_WEIGHTS,
         w=program.w, b=program.b, panels=panels, biases=biases,
@@ -243,12 +210,13 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
         passes=program.table(schedule.passes, np.int64), calls=program.table(schedule.calls, np.int64),
         tables=program.table(schedule.tables.array()), no_offsets=schedule.no_offsets, filled=int(schedule.filled),
         sums=sums, sums_size=sums_size, rows=sums + images * sums_size * dtype.itemsize, worker_step=worker_step,
-        ahead=scratch, ahead_step=worker_step * dtype.itemsize // 8,
+        streams=scratch, streams_step=worker_step * dtype.itemsize // 8,
         pass_count=schedule.pass_count, batch=batch, images=images, groups=groups,
         blocks=blocks, chunk=chunk, chunks=chunks, region_count=len(schedule.regions),
         x_channels=side.in_channels, x_plane=x_plane, x_columns=view.in_columns,
         y_channels=side.out_channels, y_plane=y_plane, vectors=schedule.vectors, panel_step=depth * width,
         copied=int(schedule.copied), copy_plane=schedule.copy_plane, pitch=schedule.pitch,
+        size=dtype.itemsize,
     )  # fmt: skip
     return program
 

@@ -27,10 +27,23 @@ from numba.extending import models, register_model
 from numpy.typing import NDArray
 
 from fastconv import jit, runtime
+from fastconv.cpu.ahead import fetch_ahead
 from fastconv.cpu.loop import REALS
-from fastconv.cpu.simd import ELEMENTS, I64, Pointer, address, broadcast, intrinsic, lanes_of, mangled, primitive
+from fastconv.cpu.simd import (
+    ELEMENTS,
+    I64,
+    Pointer,
+    address,
+    address_of,
+    broadcast,
+    intrinsic,
+    lanes_of,
+    mangled,
+    primitive,
+)
 from fastconv.cpu.twin import TwinPointer
 
+STREAM_STATE = Pointer(types.int64)
 UNROLLED = 4  # products a round: 64 channels of 56x56 went from 16.5 to 15.9 ms
 MOST_POINTERS = 8  # addresses of A at once: with more, LLVM spills sums (14 pointers ran at 75 GFLOP/s, 8 at 115)
 
@@ -148,10 +161,14 @@ def multiply(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows) -> Non
     raise NotImplementedError("the shape of a tile is a type: compiled code only, `twin` takes it as arguments")
 
 
-def register_tile(depth, repeats, a_shift, c_shift, s_shift, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows):
+def register_tile(
+    depth, repeats, a_shift, c_shift, s_shift, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows, streams
+):
     """Hold the code of one tile, compiled once for each shape: it computes `repeats` of them, shifted in A, C and S."""
     for i in range(repeats):
         multiply(depth, a + i * a_shift, a_rows, a_steps, b, b_steps, c + i * c_shift, c_rows, s + i * s_shift, s_rows)
+        if address_of(streams) != 0:
+            fetch_ahead(streams)
 
 
 @cache
@@ -173,7 +190,9 @@ def tile(dtype: np.dtype, rows: int, vectors: int, run: int = 1, step: int = 1) 
     sizes = [types.int64] * 4
     compiled = jit.entry(
         register_tile,
-        signature(types.void, shape, *sizes, reals, table, table, reals, table, reals, table, reals, table),
+        signature(
+            types.void, shape, *sizes, reals, table, table, reals, table, reals, table, reals, table, STREAM_STATE
+        ),
     )
     _TILES[compiled.address] = (rows, vectors, run, step)
     return compiled.address
@@ -183,22 +202,28 @@ _TILES: dict[int, tuple[int, int, int, int]] = {}
 
 
 def _call_types(function, depth, repeats, a_shift, c_shift, s_shift, a, *rest):
-    if not isinstance(a, Pointer) or len(rest) != 8:
+    if not isinstance(a, Pointer) or len(rest) not in (8, 9):
         return None
-    table = Pointer(types.int32)
-    return types.void, *[types.int64] * 6, a, table, table, a, table, a, table, a, table
+    table, streams = Pointer(types.int32), [STREAM_STATE] * (len(rest) - 8)
+    return types.void, *[types.int64] * 6, a, table, table, a, table, a, table, a, table, *streams
 
 
 def _emit_call(b, sig, function, *args):
+    if sig.args[-1] != STREAM_STATE:
+        args = (*args, ir.Constant(I64.as_pointer(), None))
     kind = ir.FunctionType(ir.VoidType(), [v.type for v in args])
     b.call(b.inttoptr(function, kind.as_pointer()), args)
 
 
 @primitive(_call_types, _emit_call)
 def call_tiles(
-    function, depth, repeats, a_shift, c_shift, s_shift, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows
-) -> None:
-    """Call a tile by its address, for `repeats` tiles that lie `a_shift`, `c_shift` and `s_shift` elements apart."""
+    function, depth, repeats, a_shift, c_shift, s_shift, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows,
+    streams=None,
+) -> None:  # fmt: skip
+    """Call a tile by its address, for `repeats` tiles that lie `a_shift`, `c_shift` and `s_shift` elements apart.
+
+    After each of them a little is fetched from the `streams`; see `ahead`.
+    """
     shape = _TILES[function]
     for i in range(repeats):
         here = a + i * a_shift, a_rows, a_steps, b, b_steps, c + i * c_shift, c_rows, s + i * s_shift, s_rows

@@ -53,7 +53,7 @@ class Schedule:
     ----------
     regions : list
         (first span, last span, pixels, place in the output plane, first input row, input rows, first input
-        column, calls).
+        column, tiles).
     spans : list
         (place in the input, place in the sums, where the passes of its kind stand in `passes`, how many such there are,
         from one to the next in the input, in the sums).
@@ -217,8 +217,11 @@ class Schedule:
             self.spans.append((*strip[0], len(strip), *shifts))
         pixels = len(rows) * (columns[1] - columns[0])
         y = rows.start * self.view.out_columns + columns[0]
-        calls = sum(self.passes[span[2] + self.pass_count] - self.passes[span[2]] for span in self.spans[first_span:])
-        region = (first_span, len(self.spans), pixels, y, met.start, len(met), column, max(1, calls))
+        tiles = sum(
+            count * (self.passes[kind + self.pass_count] - self.passes[kind])
+            for _, _, kind, count, *_ in self.spans[first_span:]
+        )
+        region = (first_span, len(self.spans), pixels, y, met.start, len(met), column, max(1, tiles))
         self.regions.append(region)
 
     @staticmethod

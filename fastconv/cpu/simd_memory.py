@@ -232,6 +232,16 @@ def _emit_prefetch(write: int, level: int) -> Callable:
     return emit
 
 
+def _emit_fetch(b, sig, place):
+    flags = [ir.Constant(I32, v) for v in (0, 2, 1)]
+    intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(place, ir.IntType(8).as_pointer()), *flags)
+
+
+@primitive(lambda place: (types.void, types.int64) if are(types.Integer, place) else None, _emit_fetch)
+def fetch(place: int) -> None:
+    """Ask for the cache line at an address, into L2."""
+
+
 @primitive(_prefetch_types, _emit_prefetch(write=1, level=3))
 def prefetch_to_write(p: TwinPointer, i: int) -> None:
     """Ask for the cache line of element i, which is about to be written."""
