@@ -15,12 +15,13 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import jit
+from fastconv.cpu.ahead import FIELDS, STREAMS, stream_runs
 from fastconv.cpu.loop import Program, kernel
-from fastconv.cpu.microkernel import call_tile, most_rows
+from fastconv.cpu.microkernel import call_tiles, most_rows
 from fastconv.cpu.panels import copy_rows, gather_lanes
 from fastconv.cpu.schedule import split
 from fastconv.cpu.schedule_weight import WeightSchedule
-from fastconv.cpu.simd import head, lanes, load, prefetch, splat, store, transpose
+from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
 from fastconv.cpu.taps import forward_view
 from fastconv.geometry import ConvGeometry
 
@@ -31,12 +32,12 @@ SMALL_GRADIENT = 256 << 10  # bytes of dw up to which sixteen parts may have sum
 
 @kernel(
     x="real", dy="real", sums="real", bias_sums="real",
-    bands="int64", entries="int64", tiles="int64", tile_channels="int64", chunks="int64", tables="int32",
+    bands="int64", entries="int64", tiles="int64", chunks="int64", tables="int32",
     packed="real", rows="real", worker_step="int", batch="int", images="int", groups="int", parts="int",
     band_count="int", chunk_count="int", blocks="int", x_channels="int", x_plane="int", x_columns="int",
     y_channels="int", y_plane="int",
     vectors="int", sum_rows="int", entry_rows="int", row_places="int", copied="int", copy_plane="int", pitch="int",
-    reach="int",
+    reach="int", streams="int64", streams_step="int", size="int",
 )  # fmt: skip
 def sum_products(args, task, slot):
     """Sum the products of a part of the bands, for a chunk of the tiles of one group."""
@@ -46,6 +47,7 @@ def sum_products(args, task, slot):
     place = (part * args.groups + group) * args.blocks
     sums, bias_sums = args.sums + place * args.sum_rows * width, args.bias_sums + place * width
     packed, rows = args.packed + slot * args.worker_step, args.rows + slot * args.worker_step
+    streams = args.streams + slot * args.streams_step
     clear(args, chunk, sums, bias_sums, width)
     band_total = -(-args.batch // args.images) * args.band_count
     for index in range(part * band_total // args.parts, (part + 1) * band_total // args.parts):
@@ -61,13 +63,13 @@ def sum_products(args, task, slot):
             )  # fmt: skip
             x = rows + -chunk[2] * args.copy_plane
         dy = args.dy + (place * args.y_channels * args.y_plane + band[3])
-        fetch = next_rows(args, index + 1, (part + 1) * band_total // args.parts)
+        calls = (chunk[1] - chunk[0]) * (band[1] - band[0]) * args.blocks
+        look_ahead(args, streams, chunk, group, index + 1, (part + 1) * band_total // args.parts, calls)
         for block in range(args.blocks):
             pack_pixels(args, dy, block * width, images, band[2], packed)
             if chunk[0] == 0:
                 add_bias(packed, images * band[2], width, bias_sums + block * width)
-            multiply_band(args, chunk, band, x, packed, sums + block * args.sum_rows * width, width, fetch)
-            fetch = (fetch[0], 0)
+            multiply_band(args, chunk, band, x, packed, sums + block * args.sum_rows * width, width, streams)
 
 
 @jit.inline
@@ -115,19 +117,20 @@ def add_bias(packed, pixels, width, bias_sums):
 
 
 @jit.inline
-def next_rows(args, index, last):
-    """Place of the input rows of a band, and how many elements they have in each channel; none where the part ends."""
+def look_ahead(args, streams, chunk, group, index, last, calls):
+    """Prepare to fetch the input and the gradient of a band, unless the part has ended, in so many `calls` of tiles."""
     image, band = index // args.band_count * args.images, args.bands + index % args.band_count * 8
-    place = image * args.groups * args.x_channels * args.x_plane + band[5] * args.x_columns + max(0, band[7])
-    return place, band[6] * args.reach if index < last else 0
+    place, exists = image * args.groups + group, index < last
+    x = args.x + ((place * args.x_channels + chunk[2]) * args.x_plane + band[5] * args.x_columns + max(0, band[7]))
+    dy = args.dy + (place * args.y_channels * args.y_plane + band[3])
+    runs = chunk[3] - chunk[2] if exists else 0
+    stream_runs(streams, 0, x, band[6] * args.reach, runs, args.x_plane, args.size, calls)
+    stream_runs(streams, 1, dy, band[2], args.y_channels if exists else 0, args.y_plane, args.size, calls)
 
 
 @jit.inline
-def multiply_band(args, chunk, band, x, packed, sums, width, fetch):
-    """Add the products of a band: a tile of channels stays in L1 while all taps pass over it.
-
-    Meanwhile the same channels of the next band are fetched into L2.
-    """
+def multiply_band(args, chunk, band, x, packed, sums, width, streams):
+    """Add the products of a band: a tile of channels stays in L1 while all taps pass over it."""
     tables = args.tables
     row_places = tables + args.row_places
     for i in range(chunk[0], chunk[1]):
@@ -135,13 +138,10 @@ def multiply_band(args, chunk, band, x, packed, sums, width, fetch):
         for e in range(band[0], band[1]):
             entry = args.entries + 4 * e
             c = sums + (entry[3] + tile[2]) * width
-            call_tile(
-                tile[0], entry[0], x, tables + tile[1], tables + entry[1], packed, tables + entry[2],
-                c, row_places, c, row_places,
+            call_tiles(
+                tile[0], entry[0], 1, 0, 0, 0, x, tables + tile[1], tables + entry[1], packed, tables + entry[2],
+                c, row_places, c, row_places, streams,
             )  # fmt: skip
-        for channel in range(args.tile_channels[2 * i], args.tile_channels[2 * i + 1]):
-            for j in range(0, fetch[1], lanes(args.x)):
-                prefetch(args.x, fetch[0] + channel * args.x_plane + j)
 
 
 @kernel(
@@ -196,13 +196,15 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, exact: bool = 
     packed_size = schedule.most_pixels * width
     most_channels = max(last - first for _, _, first, last in chunks)
     copy_size = most_channels * schedule.copy_plane + schedule.n if schedule.copied else 0
-    packed, worker_step = program.worker_workspace(max(packed_size + copy_size, schedule.n**2))
+    streams_size = STREAMS * FIELDS * 8
+    scratch_size = streams_size // dtype.itemsize + max(packed_size + copy_size, schedule.n**2)
+    scratch, worker_step = program.worker_workspace(scratch_size)
+    packed = scratch + streams_size
     program.add(
         sum_products, parts * groups * len(chunks),
         x=program.x, dy=program.dy, sums=sums, bias_sums=bias_sums,
         bands=program.table(schedule.bands, np.int64), entries=program.table(schedule.entries, np.int64),
         tiles=program.table(schedule.tiles, np.int64), chunks=program.table(chunks, np.int64),
-        tile_channels=program.table(schedule.channels, np.int64),
         row_places=schedule.tables.place(i * width for i in range(most_rows(1))),
         tables=program.table(schedule.tables.array()), packed=packed, rows=packed + packed_size * dtype.itemsize,
         worker_step=worker_step, batch=batch, images=schedule.images, groups=groups, parts=parts,
@@ -211,6 +213,7 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, exact: bool = 
         y_channels=geometry.group_out, y_plane=view.out_rows * view.out_columns, vectors=schedule.vectors,
         sum_rows=schedule.rows, entry_rows=geometry.group_in * schedule.run,
         copied=int(schedule.copied), copy_plane=schedule.copy_plane, pitch=schedule.pitch, reach=schedule.reach,
+        streams=scratch, streams_step=worker_step * dtype.itemsize // 8, size=dtype.itemsize,
     )  # fmt: skip
     piece = 8 * schedule.n
     program.add(
