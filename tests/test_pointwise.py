@@ -8,7 +8,7 @@ from fastconv.cpu import direct, pointwise
 from fastconv.geometry import ConvGeometry
 from fastconv.testing import exact_integers
 
-SHAPES = {  # batch, input channels, output channels, groups, size
+SHAPES = {  # batch, input channels, output channels, groups, size[, stride]
     "small planes": (5, 20, 33, 1, (3, 3)),
     "single pixels": (37, 12, 7, 1, (1, 1)),
     "planes that end inside vectors": (3, 40, 30, 1, (7, 7)),
@@ -18,14 +18,27 @@ SHAPES = {  # batch, input channels, output channels, groups, size
     "whole strips": (1, 8, 17, 1, (32, 32)),
     "one dimension": (2, 8, 9, 1, (70,)),
     "three dimensions": (2, 5, 6, 1, (3, 4, 5)),
+    "stride 2": (3, 20, 18, 1, (9, 40), 2),
+    "stride 2, odd columns": (2, 6, 18, 2, (8, 7), 2),
+    "stride 3 and 1": (2, 6, 18, 1, (10, 37), (3, 1)),
+    "stride 1 and 3": (2, 6, 18, 1, (10, 37), (1, 3)),
+    "stride of three dimensions": (2, 5, 6, 1, (5, 6, 70), (2, 4, 2)),
 }
 
 
 def operands(shape, dtype, draw):
-    batch, ins, outs, groups, size = shape
+    batch, ins, outs, groups, size, *stride = shape
     ones = (1,) * len(size)
     geometry = ConvGeometry.make(
-        "test", (batch, ins, *size), (outs, ins // groups, *ones), (outs,), 1, 0, 1, groups, ndim=len(size)
+        "test",
+        (batch, ins, *size),
+        (outs, ins // groups, *ones),
+        (outs,),
+        *(stride or [1]),
+        0,
+        1,
+        groups,
+        ndim=len(size),
     )
     assert pointwise.fits(geometry)
     return geometry, *(draw(s).astype(dtype) for s in (geometry.x_shape, geometry.w_shape, (outs,), geometry.y_shape))
@@ -45,6 +58,13 @@ def run(module, geometry, x, w, b, dy):
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_sums_are_exact(shape, dtype, rng):
     arguments = operands(shape, np.dtype(dtype), lambda size: exact_integers(rng, size))
+    for found, expected in zip(run(pointwise, *arguments), run(direct, *arguments), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_few_images_are_copied_at_a_time(rng, monkeypatch):
+    monkeypatch.setattr(pointwise, "COPY_BYTES", 2 * 20 * 5 * 20 * 4)
+    arguments = operands((5, *SHAPES["stride 2"][1:]), np.float32, lambda size: exact_integers(rng, size))
     for found, expected in zip(run(pointwise, *arguments), run(direct, *arguments), strict=True):
         np.testing.assert_array_equal(found, expected)
 

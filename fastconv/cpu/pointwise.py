@@ -2,22 +2,25 @@
 
     y[channels x pixels] = w[channels x depth] * x[depth x pixels]
 
-Results leave as whole vectors, without the transposes of channel lanes, and pixels are counted through all images, so
-that small planes fill vectors as well as large ones. A *strip* is as many pixels as a tile is wide. Some strips of the
-input, a *pass* of the depth at a time, are copied to where each strip stays in the L1 cache while all output channels
-read it: in place, each channel would cost a page, and planes of many sizes would share few cache sets.
+A stride only drops pixels: what is left is copied first. Results leave as whole vectors, without the transposes of
+channel lanes, and pixels are counted through all images, so that small planes fill vectors as well as large ones. A
+*strip* is as many pixels as a tile is wide. Some strips of the input, a *pass* of the depth at a time, are copied to
+where each strip stays in the L1 cache while all output channels read it: in place, each channel would cost a page, and
+planes of many sizes would share few cache sets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from math import prod
 
 import numpy as np
 
 from fastconv import jit
+from fastconv.cpu import strided
 from fastconv.cpu.gemm import pack_panel
-from fastconv.cpu.loop import Program, kernel
+from fastconv.cpu.loop import At, Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows, tile
 from fastconv.cpu.schedule import apart
 from fastconv.cpu.simd import (
@@ -40,6 +43,7 @@ MOST_STRIPS = 16  # of a task: their pass of the input is 256 KB, and each chann
 AHEAD = 2  # rows that are prefetched while one is copied or written: 4.2 -> 3.4 ms, 24 to 144 channels of 56x56
 STREAMED_BYTES = 16 << 20  # of results, from which they pass the caches: 13.4 -> 11.3 ms, 64 to 256 channels of 56x56
 SUMS_BYTES = 256 << 10  # of sums that a task holds
+COPY_BYTES = 8 << 20  # of the pixels that a stride meets, copied at a time
 ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs little
 FEW_WEIGHTS = 1 << 15  # that one thread packs alone
 
@@ -172,51 +176,87 @@ def multiply(args, task, slot):
 
 
 def fits(geometry: ConvGeometry) -> bool:
-    """Whether the convolution has one tap, which moves by single steps and meets no padding."""
+    """Whether the convolution has one tap, and meets no padding."""
     window = geometry.window
-    return max(window.kernel) == max(window.stride) == 1 and not any(map(any, window.padding))
+    return max(window.kernel) == 1 and not any(map(any, window.padding))
 
 
 @lru_cache(maxsize=512)
 def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
     """Program of (x, w, b, y)."""
-    return _program(geometry, dtype, geometry.group_in, geometry.group_out, bias, along=True)
+    program = Program(dtype, "x w b y")
+    product = Product(program, geometry, geometry.group_in, geometry.group_out, bias, along=True)
+    for images, x, y in _shares(geometry, dtype, program.x, program.y):
+        source = x
+        if max(geometry.window.stride) > 1:
+            source = program.workspace(images * geometry.in_channels * prod(geometry.output_size))
+            strided.add_keep(program, geometry, images * geometry.in_channels, x, source)
+        product.add(images, source, y)
+    return program
 
 
 @lru_cache(maxsize=512)
 def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype) -> Program:
     """Program of (dy, w, None, dx)."""
-    return _program(geometry, dtype, geometry.group_out, geometry.group_in, bias=False, along=False)
-
-
-def _program(geometry: ConvGeometry, dtype: np.dtype, depth: int, channels: int, bias: bool, along: bool) -> Program:
-    groups, plane = geometry.groups, prod(geometry.output_size)
-    pixels, width = geometry.batch * plane, VECTORS * VECTOR_BYTES // dtype.itemsize
-    tiles = -(-channels // most_rows(VECTORS))
-    height = -(-channels // tiles)
-    rows, strips, most = tiles * height, -(-pixels // width), min(PASS, depth)
-    share = max(1, min(MOST_STRIPS, SUMS_BYTES // (rows * width * dtype.itemsize), strips * groups // ENOUGH_TASKS))
-    shares = -(-strips // share)
-
     program = Program(dtype, "x w b y")
-    panels, biases = program.workspace(groups * rows * depth), program.workspace(groups * rows * width)
-    program.add(
-        pack_weights, groups * tiles, alone=groups * rows * depth < FEW_WEIGHTS,
-        w=program.w, b=program.b, panels=panels, biases=biases, along=int(along), depth=depth, channels=channels,
-        height=height, tiles=tiles, width=width, has_bias=int(bias),
-    )  # fmt: skip
-    panel_step = apart(most * width, dtype)
-    scratch, worker_step = program.worker_workspace(share * (panel_step + rows * width))
-    steps, aligned = np.arange(max(most, height)), plane * dtype.itemsize % VECTOR_BYTES == 0
-    program.add(
-        multiply, groups * shares,
-        x=program.x, panels=panels, biases=biases, y=program.y, scratch=scratch, worker_step=worker_step,
-        tile=tile(dtype, height, VECTORS, run=height), tiles=tiles, height=height, width=width,
-        depth=depth, channels=channels, groups=groups, plane=plane, pixels=pixels,
-        image_step=groups * depth * plane, y_image_step=groups * channels * plane,
-        strips=strips, share=share, shares=shares, most=most, panel_step=panel_step,
-        streamed=int(aligned and pixels * groups * channels * dtype.itemsize >= STREAMED_BYTES),
-        no_offset=program.table(0 * steps), a_steps=program.table(steps * height),
-        b_steps=program.table(steps * width), c_rows=program.table(steps[:height] * width),
-    )  # fmt: skip
+    product = Product(program, geometry, geometry.group_out, geometry.group_in, bias=False, along=False)
+    for images, dx, dy in _shares(geometry, dtype, program.y, program.x):
+        target = dx
+        if max(geometry.window.stride) > 1:
+            target = program.workspace(images * geometry.in_channels * prod(geometry.output_size))
+        product.add(images, dy, target)
+        if target is not dx:
+            strided.add_spread(program, geometry, images * geometry.in_channels, target, dx)
     return program
+
+
+def _shares(geometry: ConvGeometry, dtype: np.dtype, x: At, y: At) -> Iterator[tuple[int, At, At]]:
+    """Yield the images, and their places in x and y, that are computed at a time: all, if no stride asks for a copy."""
+    image = geometry.in_channels * prod(geometry.output_size) * dtype.itemsize
+    most = max(1, COPY_BYTES // image) if max(geometry.window.stride) > 1 else geometry.batch
+    x_bytes, y_bytes = (prod(shape[1:]) * dtype.itemsize for shape in (geometry.x_shape, geometry.y_shape))
+    for first in range(0, geometry.batch, max(1, most)):
+        yield min(most, geometry.batch - first), x + first * x_bytes, y + first * y_bytes
+
+
+class Product:
+    """The product of one program: weights are packed once, and multiplied with some images at a time."""
+
+    def __init__(self, program: Program, geometry: ConvGeometry, depth: int, channels: int, bias: bool, *, along: bool):
+        self.program, self.groups, self.depth, self.channels = program, geometry.groups, depth, channels
+        self.plane, dtype = prod(geometry.output_size), program.dtype
+        self.width = VECTORS * VECTOR_BYTES // dtype.itemsize
+        self.tiles = -(-channels // most_rows(VECTORS))
+        self.height = -(-channels // self.tiles)
+        self.rows, self.most = self.tiles * self.height, min(PASS, depth)
+        rows = self.groups * self.rows
+        self.packed = {"panels": program.workspace(rows * depth), "biases": program.workspace(rows * self.width)}
+        self.sizes = {
+            "depth": depth, "channels": channels, "height": self.height, "tiles": self.tiles, "width": self.width
+        }  # fmt: skip
+        program.add(
+            pack_weights, self.groups * self.tiles, alone=rows * depth < FEW_WEIGHTS, **self.packed, **self.sizes,
+            w=program.w, b=program.b, along=int(along), has_bias=int(bias),
+        )  # fmt: skip
+
+    def add(self, images: int, x: At, y: At) -> None:
+        """Append the step that computes y from x, for some images."""
+        program, dtype, plane, groups = self.program, self.program.dtype, self.plane, self.groups
+        pixels, width = images * plane, self.width
+        strips = -(-pixels // width)
+        most_sums = SUMS_BYTES // (self.rows * width * dtype.itemsize)
+        share = max(1, min(MOST_STRIPS, most_sums, strips * groups // ENOUGH_TASKS))
+        shares, panel_step = -(-strips // share), apart(self.most * width, dtype)
+        scratch, worker_step = program.worker_workspace(share * (panel_step + self.rows * width))
+        steps, aligned = np.arange(max(self.most, self.height)), plane * dtype.itemsize % VECTOR_BYTES == 0
+        large = pixels * groups * self.channels * dtype.itemsize >= STREAMED_BYTES
+        program.add(
+            multiply, groups * shares, **self.packed, **self.sizes,
+            x=x, y=y, scratch=scratch, worker_step=worker_step,
+            tile=tile(dtype, self.height, VECTORS, run=self.height), groups=groups, plane=plane, pixels=pixels,
+            image_step=groups * self.depth * plane, y_image_step=groups * self.channels * plane,
+            strips=strips, share=share, shares=shares, most=self.most, panel_step=panel_step,
+            streamed=int(aligned and large), no_offset=program.table(0 * steps),
+            a_steps=program.table(steps * self.height), b_steps=program.table(steps * width),
+            c_rows=program.table(steps[: self.height] * width),
+        )  # fmt: skip
