@@ -125,6 +125,7 @@ CONV_CASES = (
     ConvCase("mobilenet_56", (8, 144, 56, 56), (144, 1, 3, 3), padding=1, groups=144, network=True),
     ConvCase("resnext_56", (8, 128, 56, 56), (128, 4, 3, 3), padding=1, groups=32, network=True),
     ConvCase("large_kernel_22", (64, 32, 22, 22), (64, 32, 7, 7), network=True),
+    ConvCase("long_signal", (1, 32, 1, 60000), (32, 32, 1, 9), padding=(0, 4), network=True),
     ConvCase("cifar_8", (64, 256, 8, 8), (512, 256, 3, 3), padding=1, network=True),
 )
 

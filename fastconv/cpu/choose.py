@@ -33,11 +33,11 @@ from fastconv.geometry import ConvGeometry
 FULL_ENOUGH = 3 / 4  # of a vector, above which channels fill it: with 12 of 16 pixels took 0.7-0.95 of the time
 SHORT_SUM = 8  # vectors in a plane of output, below which the sums of a gradient are read and written too often
 
-# Algorithms. Nanoseconds, from 3 x 3 layers of 32 to 512 channels on planes of 7 x 7 to 224 x 224.
-DIRECT = 1 / 60  # a multiply-add
+# Algorithms. Nanoseconds, from 3 x 3 layers of 16 to 512 channels on planes of 4 x 4 to 224 x 224.
+DIRECT, DIRECT_WEIGHT = 1 / 60, 1 / 50  # a multiply-add; the same in the weights' gradient
 PRODUCT = 1 / 50  # a multiply-add at a point
-INPUT, OUTPUT = 0.45, 0.45  # to bring an element of a tile to a point, and back
-WEIGHT = 0.5  # to bring a weight to a point
+TRANSFORM = 0.45  # to bring an element of a tile to a point, or back
+WEIGHT, WEIGHT_GRADIENT = 0.7, 1.2  # to bring a weight to a point, and its gradient back
 NOMINAL_BATCH = 8  # images over which the weights' transform is spread
 WINOGRAD_OUTPUTS = (4, 2)  # of a tile, along an axis
 
@@ -63,8 +63,9 @@ def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, algorithm: str =
 @lru_cache(maxsize=512)
 def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, algorithm: str = "auto") -> Program:
     """Program of (x, dy, dw, db)."""
-    if _weight_tile(geometry, dtype, algorithm):
-        return transformed_weight.backward_weight_plan(geometry, dtype)
+    outputs = _weight_tile(geometry, dtype, algorithm)
+    if outputs:
+        return transformed_weight.backward_weight_plan(geometry, dtype, outputs)
     side = _side(Side.forward, geometry)
     view = pixels_weight if side and _few_weights(side, geometry, dtype) else direct_weight
     return view.backward_weight_plan(geometry, dtype)
@@ -85,41 +86,41 @@ def why_not_winograd(geometry: ConvGeometry) -> str | None:
 
 def _tile(geometry: ConvGeometry, dtype: np.dtype, algorithm: str, *, transposed: bool) -> int:
     """Return the outputs of Winograd's tile along an axis, or 0 for a direct sum; `transposed` for x's gradient."""
-    if algorithm == "direct" or why_not_winograd(geometry):
-        return 0
-    # Transforms in float64 cost as much a byte and save half as many products a byte: 64 channels gained nothing.
-    chosen = algorithm == "winograd"
-    if not chosen and dtype != np.float32:
-        return 0
-    ins, outs = geometry.group_in, geometry.group_out
-    ins, outs, size = (outs, ins, geometry.input_size) if transposed else (ins, outs, geometry.output_size)
-    costs = {m: _winograd_cost(ins, outs, size, m, VECTOR_BYTES // dtype.itemsize) for m in WINOGRAD_OUTPUTS}
+    ins, outs, size = geometry.group_in, geometry.group_out, geometry.output_size
+    if transposed:
+        ins, outs, size = outs, ins, geometry.input_size
+    costs = {m: _winograd_cost(ins, outs, size, m, dtype, NOMINAL_BATCH, WEIGHT) for m in WINOGRAD_OUTPUTS}
     best = min(costs, key=lambda m: costs[m])
-    direct_cost = DIRECT * NOMINAL_BATCH * prod(geometry.output_size) * 9 * ins * outs
-    return best if chosen or costs[best] < direct_cost else 0
+    direct_cost = DIRECT * NOMINAL_BATCH * prod(size) * 9 * ins * outs
+    return best if _takes_winograd(geometry, dtype, algorithm, costs[best], direct_cost) else 0
 
 
 def _weight_tile(geometry: ConvGeometry, dtype: np.dtype, algorithm: str) -> int:
-    """Return the outputs of the tile of dy along an axis, or 0 for a direct sum."""
-    if algorithm == "direct" or why_not_winograd(geometry) or not geometry.batch:
-        return 0
-    chosen = algorithm == "winograd"
-    if not chosen and dtype != np.float32:
-        return 0
-    cost = _winograd_cost(
-        geometry.group_in, geometry.group_out, geometry.output_size, 4, VECTOR_BYTES // dtype.itemsize
-    )
-    direct_cost = DIRECT * NOMINAL_BATCH * prod(geometry.output_size) * 9 * geometry.group_in * geometry.group_out
-    return 4 if chosen or cost < direct_cost else 0
+    """Return the same for the gradient of the weights, a sum over the batch: that may choose by the batch's size."""
+    ins, outs, size, tile = geometry.group_in, geometry.group_out, geometry.output_size, WINOGRAD_OUTPUTS[0]
+    cost = _winograd_cost(ins, outs, size, tile, dtype, geometry.batch, WEIGHT_GRADIENT)
+    direct_cost = DIRECT_WEIGHT * geometry.batch * prod(size) * 9 * ins * outs
+    return tile if geometry.batch and _takes_winograd(geometry, dtype, algorithm, cost, direct_cost) else 0
 
 
-def _winograd_cost(ins: int, outs: int, size: tuple[int, ...], tile: int, lanes: int) -> float:
-    """Nanoseconds of a group of F(tile x tile, 3 x 3), for a nominal batch."""
+def _takes_winograd(geometry: ConvGeometry, dtype: np.dtype, algorithm: str, cost: float, direct_cost: float) -> bool:
+    if algorithm == "direct" or why_not_winograd(geometry):
+        return False
+    # In float64 a transform moves twice the bytes, and a register holds half the products.
+    return algorithm == "winograd" or (dtype == np.float32 and cost < direct_cost)
+
+
+def _winograd_cost(
+    ins: int, outs: int, size: tuple[int, ...], tile: int, dtype: np.dtype, batch: int, weight: float
+) -> float:
+    """Nanoseconds of a group of F(tile x tile, 3 x 3)."""
+    lanes = VECTOR_BYTES // dtype.itemsize
     points = (tile + 2) ** 2
-    tiles = NOMINAL_BATCH * prod(-(-n // tile) for n in size)
+    tiles = batch * prod(-(-n // tile) for n in size)
     ins_held, outs_held = (-(-c // lanes) * lanes for c in (ins, outs))
-    transforms = INPUT * ins_held + OUTPUT * outs_held
-    return points * (tiles * (PRODUCT * ins * outs_held + transforms) + WEIGHT * ins * outs_held)
+    return points * (
+        tiles * (PRODUCT * ins * outs_held + TRANSFORM * (ins_held + outs_held)) + weight * ins * outs_held
+    )
 
 
 # ---- views of a direct sum -------------------------------------------------------------------------------------

@@ -41,7 +41,9 @@ from fastconv.cpu.transformed_steps import (
 from fastconv.geometry import ConvGeometry
 
 GROUP_TILES = 7  # whose transformed rows are in L1 at once
-BLOCK_TILES = 42  # of a task that transforms its own: three register tiles, and with their products they stay in L2
+FEW_TILES = 28  # of a task that transforms its own: two register tiles, and with their products they stay in L2
+BLOCK_TILES = 56  # the same, where weights do not: they come from L3 for each task
+FEW_WEIGHTS = 1 << 20  # bytes of U that do
 SHARED_TILES = 136  # of a round of tasks that transform their own weights: V stays in L3, a panel's M in L2
 SHARED_BYTES = 16 << 20  # of what tasks share
 MANY_WEIGHTS = 4 << 20  # bytes of U from which tasks transform their own: 256 channels of 14x14, 12.7 -> 8.9 ms
@@ -162,8 +164,9 @@ class Plan:
         self.panels = -(-side.out_channels // self.width)
         self._cut_passes()
         tile_size = family.outputs.tall, family.outputs.wide
-        many = Tiles.make(side.batch, side.out_size, tile_size, BLOCK_TILES)
         u_bytes = side.groups * self.panels * self.passes * self.u_size * dtype.itemsize
+        block = FEW_TILES if u_bytes <= FEW_WEIGHTS else BLOCK_TILES
+        many = Tiles.make(side.batch, side.out_size, tile_size, block)
         self.own_weights = u_bytes > MANY_WEIGHTS or many.blocks * side.groups < ENOUGH_BLOCKS
         self.tiles = many
         if self.own_weights:

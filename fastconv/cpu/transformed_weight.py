@@ -31,10 +31,11 @@ from fastconv.geometry import ConvGeometry
 
 PART_BYTES = 3 << 20  # of S, up to which parts have sums of their own
 PARTS = 4
-BLOCK_TILES = 56  # of a part at a time
+BLOCK_TILES = 42  # of a part at a time
 ROUND_BYTES = 12 << 20  # of V and D that tasks share
 SUMS_BYTES = 8 << 20  # of S in a chunk of output channels
-POINTS = 6  # of a task
+POINTS = 3  # of a task
+PASS_TILES = 64  # whose V and D, for the channels of a register tile, stay in L1 together
 
 GRADIENT_FIELDS = dict(
     dy="real", y_channels="int", dy_lines="int", dy_line_step="int", dy_columns="int", width="int", d_pitch="int",
@@ -42,7 +43,8 @@ GRADIENT_FIELDS = dict(
 )  # fmt: skip
 SUM_FIELDS = dict(
     points="int", steps="int32", channel_runs="int64", v_step="int", d_step="int", s_step="int", s_panel="int",
-    a_steps="int", b_steps="int", c_rows="int", no_rows="int", zeros="real", width="int",
+    a_steps="int", b_steps="int", c_rows="int", no_rows="int", zeros="real", width="int", panels="int",
+    v_pitch="int", d_pitch="int",
 )  # fmt: skip
 
 
@@ -68,29 +70,43 @@ def transform_gradients(args, slot, group, block, first, channel, d, total):
 
 
 @jit.inline
-def multiply_tiles(args, tiles, fresh, first_point, last_point, v, d, s):
-    """Add the products of `tiles` tiles for a panel of output channels: ``s[point][ci][lane]``."""
+def multiply_tiles(args, tiles, fresh, first, last, v, d, s):
+    """Add the products of `tiles` tiles at the points from `first` on: ``s[point][panel][ci][lane]``.
+
+    V and D of one point stay in L2, or even in L1, while all panels of output channels pass over them.
+    """
+    for q in range(first, last):
+        for panel in range(args.panels):
+            a, b = v + q * args.v_step, d + (q * args.d_step + panel * args.width)
+            c = s + (q * args.s_step + panel * args.s_panel)
+            for t in range(0, tiles, PASS_TILES):
+                depth = min(PASS_TILES, tiles - t)
+                multiply_pass(args, depth, fresh and t == 0, a + t * args.v_pitch, b + t * args.d_pitch, c)
+
+
+@jit.inline
+def multiply_pass(args, depth, fresh, a, b, c):
+    """Add the products of `depth` tiles at one point: ``c[ci][lane]``, or start it with them."""
     steps = args.steps
-    for q in range(first_point, last_point):
-        a, b, c = v + q * args.v_step, d + q * args.d_step, s + q * args.s_step
-        for r in range(0, 6, 3):
-            address, rows, repeats = args.channel_runs[r], args.channel_runs[r + 1], args.channel_runs[r + 2]
-            c_shift = rows * args.width
-            start, start_rows, start_shift = (args.zeros, steps + args.no_rows, 0) if fresh else (
-                c, steps + args.c_rows, c_shift)  # fmt: skip
-            call_tiles(
-                address, tiles, repeats, rows, c_shift, start_shift, a, steps + args.no_rows, steps + args.a_steps,
-                b, steps + args.b_steps, c, steps + args.c_rows, start, start_rows,
-            )  # fmt: skip
-            a, c = a + repeats * rows, c + repeats * c_shift
+    for r in range(0, 6, 3):
+        address, rows, repeats = args.channel_runs[r], args.channel_runs[r + 1], args.channel_runs[r + 2]
+        shift = rows * args.width
+        start, start_rows, start_shift = c, steps + args.c_rows, shift
+        if fresh:
+            start, start_rows, start_shift = args.zeros, steps + args.no_rows, 0
+        call_tiles(
+            address, depth, repeats, rows, shift, start_shift, a, steps + args.no_rows, steps + args.a_steps,
+            b, steps + args.b_steps, c, steps + args.c_rows, start, start_rows,
+        )  # fmt: skip
+        a, c = a + repeats * rows, c + repeats * shift
 
 
 # ---- kernels ---------------------------------------------------------------------------------------------------
 
 
 @kernel(
-    v="real", d="real", s="real", part_count="int", vectors="int", panels="int", part_step="int", bias_step="int",
-    v_pitch="int", **INPUT_FIELDS | GRADIENT_FIELDS | SUM_FIELDS,
+    v="real", d="real", s="real", part_count="int", vectors="int", part_step="int", bias_step="int",
+    **INPUT_FIELDS | GRADIENT_FIELDS | SUM_FIELDS,
 )  # fmt: skip
 def sum_part(args, task, slot):
     """Transform the tiles of a part of the blocks, and sum their products, for all channels of one group."""
@@ -107,11 +123,7 @@ def sum_part(args, task, slot):
             transform_inputs(args, slot, group, block, vector * n, v)
         for channel in range(0, args.panels * args.width, n):
             transform_gradients(args, slot, group, block, 0, channel, d, totals + channel)
-        for panel in range(args.panels):
-            multiply_tiles(
-                args, (end - start) * args.strip, block == first, 0, args.points,
-                v, d + panel * args.width, s + panel * args.s_panel,
-            )  # fmt: skip
+        multiply_tiles(args, (end - start) * args.strip, block == first, 0, args.points, v, d, s)
 
 
 @kernel(v="real", v_group="int", vectors="int", block="int", v_pitch="int", **INPUT_FIELDS)
@@ -140,17 +152,16 @@ def transform_gradient_block(args, task, slot):
 
 
 @kernel(
-    v="real", v_group="int", d="real", d_group="int", s="real", part_step="int", panels="int", point_tasks="int",
-    tiles="int", fresh="int", **SUM_FIELDS,
+    v="real", v_group="int", d="real", d_group="int", s="real", part_step="int", tiles="int", fresh="int",
+    **SUM_FIELDS,
 )  # fmt: skip
 def sum_round(args, task, slot):
-    """Sum the products of a round of tiles for some points and a panel of output channels of one group."""
-    part, outer = task % args.point_tasks, task // args.point_tasks
-    panel, group = outer % args.panels, outer // args.panels
-    first, last = part * args.points // args.point_tasks, (part + 1) * args.points // args.point_tasks
+    """Sum the products of a round of tiles for some points of one group."""
+    tasks = -(-args.points // POINTS)
+    group, first = task // tasks, task % tasks * POINTS
     multiply_tiles(
-        args, args.tiles, args.fresh, first, last, args.v + group * args.v_group,
-        args.d + (group * args.d_group + panel * args.width), args.s + (group * args.part_step + panel * args.s_panel),
+        args, args.tiles, args.fresh, first, min(first + POINTS, args.points),
+        args.v + group * args.v_group, args.d + group * args.d_group, args.s + group * args.part_step,
     )  # fmt: skip
 
 
@@ -167,8 +178,8 @@ def add_parts(args, task, slot):
 
 @kernel(
     s="real", dw="real", db="real", bias_sums="real", taps="real", taps_rows="real", worker_step="int",
-    part_count="int", part_step="int", bias_step="int", s_panel="int", width="int", panels="int", vectors="int", first_channel="int",
-    x_channels="int", y_channels="int", kernel_rows="int", kernel_columns="int", **passage_fields("dw"),
+    part_count="int", part_step="int", bias_step="int", s_panel="int", width="int", panels="int", vectors="int",
+    first_channel="int", x_channels="int", y_channels="int", kernel_rows="int", kernel_columns="int", **passage_fields("dw"),
 )  # fmt: skip
 def transform_sums(args, task, slot):
     """Transform the sums of a vector of input channels and a panel of output channels back, and write dw and db."""
@@ -230,7 +241,8 @@ class WeightPlan:
         tile_size = family.gradients.tall, family.gradients.wide
         size, batch = geometry.output_size, geometry.batch
         self.tiles = Tiles.make(batch, size, tile_size, BLOCK_TILES, PARTS)
-        self.parts = PARTS if s_bytes <= PART_BYTES and self.tiles.blocks >= PARTS else 0
+        enough = self.tiles.strips * self.tiles.strip >= PARTS * BLOCK_TILES
+        self.parts = PARTS if s_bytes <= PART_BYTES and enough else 0
         self.chunk = self.panels
         if not self.parts:
             panel_bytes = s_bytes // self.panels
@@ -281,8 +293,7 @@ class WeightPlan:
                 wide = panels * self.width // n
                 self._add(transform_gradient_block, groups * wide, vectors=wide, block=block,
                           first_channel=channel, fresh=fresh)  # fmt: skip
-                point_tasks = -(-self.family.points // POINTS)
-                self._add(sum_round, groups * panels * point_tasks, panels=panels, point_tasks=point_tasks,
+                self._add(sum_round, groups * -(-self.family.points // POINTS), panels=panels,
                           tiles=self.tiles.of_block(block), fresh=fresh)  # fmt: skip
             self._add(transform_sums, groups * panels * self.vectors, panels=panels, first_channel=channel)
 
@@ -338,8 +349,8 @@ class WeightPlan:
         """How the register tile goes through input channels and tiles."""
         rows = most_rows(self.width // self.n)
         tables = [
-            [t * self.v_pitch for t in range(self.tiles.most)],
-            [t * self.d_pitch for t in range(self.tiles.most)],
+            [t * self.v_pitch for t in range(PASS_TILES)],
+            [t * self.d_pitch for t in range(PASS_TILES)],
             [i * self.width for i in range(rows)],
             [0] * rows,
         ]
