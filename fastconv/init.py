@@ -61,6 +61,15 @@ def kaiming_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int
     return (rng.standard_normal(shape) * sqrt(2 / fan_in)).astype(np.float32)
 
 
+def kaiming_normal_out(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+    """Draw from a normal distribution of variance 2 / fan_out, which keeps the variance of gradients through ReLU.
+
+    The same paper's eq. 14, and how ResNets start. PyTorch's fan_out is larger where there are groups: it counts all
+    output channels, though an input reaches those of its group only.
+    """
+    return rng.standard_normal(shape, np.float32) * np.float32(sqrt(2 / fan_out))
+
+
 def xavier_uniform(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
     """Draw from [-1, 1] * sqrt(6 / (fan_in + fan_out)), for networks of tanh or sigmoid.
 
@@ -78,6 +87,7 @@ def zeros(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out
 INITIALISERS: dict[str, Initialiser] = {
     "kaiming": Initialiser(kaiming_uniform, kaiming_uniform),
     "kaiming_normal": Initialiser(kaiming_normal, zeros),
+    "kaiming_normal_out": Initialiser(kaiming_normal_out, zeros),
     "xavier": Initialiser(xavier_uniform, zeros),
     "zeros": Initialiser(zeros, zeros),
 }

@@ -124,12 +124,13 @@ def test_linear(shape, bias, rng):
     check("linear", F.linear, (rng.standard_normal(shape), w, rng.standard_normal(120) if bias else None), rng)
 
 
-@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "sigmoid", "tanh"])
 def test_activations(name, rng):
     x = np.concatenate([rng.standard_normal(1000) * scale for scale in (1e-8, 1e-3, 1, 10, 1000)])
-    check(name, getattr(torch, name), (x,), rng)
-    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan])
-    np.testing.assert_array_equal(getattr(ops, name)(special), getattr(torch, name)(torch.tensor(special)).numpy())
+    function = getattr(F, name)
+    check(name, function, (x,), rng)
+    special = np.array([0.0, -0.0, 6.0, np.inf, -np.inf, np.nan])
+    np.testing.assert_array_equal(getattr(ops, name)(special), function(torch.tensor(special)).numpy())
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -1])

@@ -17,6 +17,7 @@ GOOD = {
     "avg_pool2d": ({"x": X, "kernel_size": 2}, (2, 6, 4, 4)),
     "linear": ({"x": ROWS, "w": np.zeros((3, 7), np.float32), "b": np.zeros(3, np.float32)}, (5, 3)),
     "relu": ({"x": X}, X.shape),
+    "relu6": ({"x": X}, X.shape),
     "sigmoid": ({"x": X}, X.shape),
     "tanh": ({"x": X}, X.shape),
     "softmax": ({"x": X}, X.shape),

@@ -184,7 +184,7 @@ def test_the_newest_model_is_taken(fastconv, trained, pictures, tmp_path):
 
 
 def test_summary_adds_up(fastconv):
-    for name, build in MODELS.items():
+    for name in ("lenet", "lenet5", "fashion_7x7"):
         lines = fastconv("summary", name).output.splitlines()
         rows = [line.split() for line in lines if re.match(r" *\d+ ", line)]
         counts = [
@@ -193,7 +193,7 @@ def test_summary_adds_up(fastconv):
             if "Conv2d" in row[1] or "Linear" in row[1]
         ]
         (total,) = (line.split()[1:] for line in lines if line.strip().startswith("total"))
-        assert len(rows) == len(build())
+        assert len(rows) == len(MODELS[name]())
         assert [f"{sum(column):,}" for column in zip(*counts, strict=True)] == total
 
 

@@ -23,7 +23,7 @@ DTYPES = [np.float32, np.float64]
 CONV = [case for case in CONV_CASES if not case.network]
 POOL = [case for case in POOL_CASES if not case.network]
 AVERAGES = [{"count_include_pad": False}, {"divisor_override": 3}]
-EXACT = {"conv2d", "max_pool2d", "linear", "relu", "flatten"}  # on small integers
+EXACT = {"conv2d", "max_pool2d", "linear", "relu", "relu6", "flatten"}  # on small integers
 ROWWISE = {"softmax", "log_softmax", "cross_entropy"}
 
 
@@ -74,6 +74,7 @@ CALLS = {
     "linear_relu": Call("linear", ((4, 11), (7, 11), (7,)), {"relu": True}),
     "linear_stacked_relu": Call("linear", ((2, 30, 11), (37, 11), (37,)), {"relu": True}),
     "relu": Call("relu", ((3, 5, 7),)),
+    "relu6": Call("relu6", ((3, 5, 7),)),
     "sigmoid": Call("sigmoid", ((3, 5, 7),)),
     "tanh": Call("tanh", ((3, 5, 7),)),
     "softmax": Call("softmax", ((3, 5, 7),)),
@@ -185,7 +186,7 @@ def test_conv2d_error_is_bounded(case, rng):
 
 @pytest.mark.parametrize("call", [pytest.param(call, id=id) for id, call in CALLS.items() if "large" not in id])
 def test_gradients(call, rng):
-    draw = distinct_numbers if call.op in ("max_pool2d", "relu") else normal
+    draw = distinct_numbers if call.op in ("max_pool2d", "relu", "relu6") else normal
     forward, backward = getattr(ops, call.op), getattr(ops, f"{call.op}_backward")
     gradcheck(forward, backward, call.arrays(drawer(rng, np.float64, draw), rng), call.options, rng)
 

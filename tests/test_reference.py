@@ -76,7 +76,7 @@ def test_pool_gradients(rng, case):
     gradcheck(reference.avg_pool2d, reference.avg_pool2d_backward, (x,), case.average_options, rng)
 
 
-ELEMENTWISE = ["relu", "sigmoid", "tanh"]
+ELEMENTWISE = ["relu", "relu6", "sigmoid", "tanh"]
 ROWWISE = ["softmax", "log_softmax"]
 
 
@@ -209,7 +209,7 @@ class TestAgainstTorch:
     def test_activation(self, rng, name):
         special = np.array([0.0, -0.0, 800, -800, 30, -30, 1e-9, np.inf, -np.inf, np.nan])
         x = np.concatenate([rng.standard_normal(50), special])
-        self.check(name, getattr(self.torch, name), (x,), rng, {})
+        self.check(name, getattr(self.F, name), (x,), rng, {})
 
     @pytest.mark.parametrize("dim", [0, 1, -1])
     @pytest.mark.parametrize("name", ROWWISE)

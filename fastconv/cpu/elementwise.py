@@ -60,6 +60,21 @@ def relu_backward(args, i, mask):
 
 
 @each_vector("x", "y")
+def relu6(args, i, mask):
+    """Write y = min(max(x, 0), 6)."""
+    y, six = rectify(load(args.x, i, mask)), splat(args.y, 6.0)
+    store(args.y, i, select(y >= six, six, y), mask)
+
+
+@each_vector("dy", "y", "dx")
+def relu6_backward(args, i, mask):
+    """Write dx = dy where 0 < y < 6 or y is NaN, else 0."""
+    y, zero = load(args.y, i, mask), splat(args.dx, 0.0)
+    dx = select(y <= zero, zero, load(args.dy, i, mask))
+    store(args.dx, i, select(y >= splat(args.dx, 6.0), zero, dx), mask)
+
+
+@each_vector("x", "y")
 def sigmoid(args, i, mask):
     """Write y = 1 / (1 + exp(-x))."""
     store(args.y, i, simd_math.sigmoid(load(args.x, i, mask)), mask)

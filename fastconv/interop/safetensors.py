@@ -68,7 +68,12 @@ def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]
         pass
     try:
         with safe_open(path, "numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            # Where another package has taught NumPy bfloat16, safetensors gives such arrays.
+            for name, array in arrays.items():
+                if array.dtype.kind not in "biufc":
+                    raise TypeError(f"{name} holds {array.dtype}, which NumPy does not have")
+            return arrays, file.metadata() or {}
     # TypeError and AttributeError: dtypes such as bfloat16, which NumPy does not have.
     except (SafetensorError, TypeError, AttributeError) as error:
         raise ValueError(f"{os.fspath(path)}: not a readable safetensors file: {error}") from None

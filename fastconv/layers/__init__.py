@@ -7,15 +7,16 @@ A small one::
     dx = backward(dy)
 """
 
-from fastconv.layers.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from fastconv.layers.activation import LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from fastconv.layers.arena import Arena
 from fastconv.layers.base import Layer
 from fastconv.layers.combinators import Concat, Gate, Identity, Mean, Sequential, Sum
 from fastconv.layers.conv import Conv2d
 from fastconv.layers.dense import Flatten, Linear
+from fastconv.layers.dropout import Dropout
 from fastconv.layers.fold import fold_batch_norm
 from fastconv.layers.norm import BatchNorm1d, BatchNorm2d
-from fastconv.layers.pool import AvgPool2d, MaxPool2d
+from fastconv.layers.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from fastconv.layers.summary import Row, summary_rows
 
 __all__ = [
@@ -25,8 +26,10 @@ __all__ = [
     "BatchNorm2d",
     "Concat",
     "Conv2d",
+    "Dropout",
     "Flatten",
     "Gate",
+    "GlobalAvgPool2d",
     "Identity",
     "Layer",
     "Linear",
@@ -34,6 +37,7 @@ __all__ = [
     "MaxPool2d",
     "Mean",
     "ReLU",
+    "ReLU6",
     "Row",
     "Sequential",
     "Sigmoid",

@@ -53,6 +53,18 @@ def rectified(layer: Layer, following: Layer) -> Layer | None:
     return merged
 
 
+class ReLU6(Activation):
+    """min(max(x, 0), 6); see `fastconv.relu6`."""
+
+    def function(self, x: np.ndarray) -> np.ndarray:
+        """See `Activation.function`."""
+        return ops.relu6(x)
+
+    def gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """See `Activation.gradient`."""
+        return ops.relu6_backward(dy, y, saved=y)
+
+
 class Sigmoid(Activation):
     """1 / (1 + exp(-x)); see `fastconv.sigmoid`."""
 

@@ -119,6 +119,22 @@ class AvgPool2d(Layer):
         return geometry.y_shape
 
 
+class GlobalAvgPool2d(Layer):
+    """The mean of each map, (N, C, H, W) to (N, C, 1, 1), whatever its size; see `fastconv.avg_pool2d`."""
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
+        self.output_shape(np.shape(x))
+        plane = x.shape[2:]
+        return ops.avg_pool2d(x, plane), lambda dy, _: ops.avg_pool2d_backward(dy, x, plane)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """See `Layer.output_shape`."""
+        if len(input_shape) != 4:
+            raise ValueError(f"GlobalAvgPool2d: x must have shape (n, c, h, w), got {tuple(input_shape)}")
+        return PoolGeometry.make("GlobalAvgPool2d", input_shape, input_shape[2:]).y_shape
+
+
 def _check_options(layer: MaxPool2d | AvgPool2d, dilation: int | Sequence[int] = 1) -> None:
     """Refuse bad options now rather than at the first call: the smallest input that the window fits into must do."""
     window = Window.make(type(layer).__name__, 2, layer.kernel_size, dilation=dilation)

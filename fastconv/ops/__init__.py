@@ -13,7 +13,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "pool": ("max_pool2d", "avg_pool2d"),
     "dense": ("linear",),
     "norm": ("batch_norm",),
-    "activation": ("relu", "sigmoid", "tanh", "softmax", "log_softmax"),
+    "activation": ("relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax"),
     "loss": ("cross_entropy",),
     "shape": ("flatten",),
 }

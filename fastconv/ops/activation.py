@@ -60,6 +60,52 @@ def relu_backward(dy: np.ndarray, x: np.ndarray, *, saved: np.ndarray | None = N
     return _each_backward("relu_backward", elementwise.relu_backward, lambda x: x, dy, x, saved)
 
 
+def relu6(x: np.ndarray) -> np.ndarray:
+    """Rectified linear unit that stops at 6: ``min(max(x, 0), 6)``. NaN stays NaN.
+
+    A. Krizhevsky, *Convolutional deep belief networks on CIFAR-10* (2010), section 2.2; used by MobileNet-v2.
+
+    Parameters
+    ----------
+    x : ndarray
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    ndarray
+        `y`, of the shape and dtype of `x`.
+
+    Raises
+    ------
+    TypeError
+        `x` is no array of float32 or float64.
+    """
+    return _each("relu6", elementwise.relu6, x)
+
+
+def relu6_backward(dy: np.ndarray, x: np.ndarray, *, saved: np.ndarray | None = None) -> np.ndarray:
+    """Gradient of `relu6`: dy where ``0 < x < 6`` or NaN, else 0. At 0 and 6 the slope is taken as 0.
+
+    Parameters
+    ----------
+    dy, x : ndarray
+        Gradient of the result, and what `relu6` was given; of one shape and dtype.
+    saved : ndarray, optional
+        The result of `relu6`.
+
+    Returns
+    -------
+    ndarray
+        `dx`, of the shape of `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of another dtype or shape.
+    """
+    return _each_backward("relu6_backward", elementwise.relu6_backward, lambda x: x, dy, x, saved)
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Logistic function, ``1 / (1 + exp(-x))``.
 

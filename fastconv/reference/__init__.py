@@ -11,6 +11,8 @@ Tests and lessons import it; the ops never do.
 
 from fastconv.reference.activation import (
     relu,
+    relu6,
+    relu6_backward,
     relu_backward,
     sigmoid,
     sigmoid_backward,
@@ -53,6 +55,8 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_backward",
     "relu",
+    "relu6",
+    "relu6_backward",
     "relu_backward",
     "sigmoid",
     "sigmoid_backward",

@@ -14,6 +14,17 @@ def relu_backward(dy, x) -> np.ndarray:
     return np.where(x <= 0, 0.0, np.asarray(dy, np.float64))
 
 
+def relu6(x) -> np.ndarray:
+    """Return min(max(x, 0), 6); NaN stays NaN."""
+    return np.clip(np.asarray(x, np.float64), 0, 6)
+
+
+def relu6_backward(dy, x) -> np.ndarray:
+    """Return dy where 0 < x < 6 or NaN, else 0: at 0 and at 6 the slope is taken as 0."""
+    flat = np.less_equal(x, 0) | np.greater_equal(x, 6)
+    return np.where(flat, 0.0, np.asarray(dy, np.float64))
+
+
 def sigmoid(x) -> np.ndarray:
     """Return 1 / (1 + exp(-x))."""
     e = np.exp(-np.abs(np.asarray(x, np.float64)))
