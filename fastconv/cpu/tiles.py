@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastconv import jit
+from fastconv.cpu.calls import compile_piece
 from fastconv.cpu.loop import Program
 from fastconv.cpu.points import Crossing, Passage
 from fastconv.cpu.simd import head, lanes, splat, store, transpose
@@ -164,16 +165,14 @@ def cross(across, count, tables, repeats, source, source_shift, target, target_s
 # ---- lines of planes -------------------------------------------------------------------------------------------
 
 
-@jit.inline
-def read_line(plane, step, channels, size, row, column, count, target):
+def read_line(plane, step, channels, rows, columns, row, column, count, target):
     """Read `count` pixels of a row of `channels` planes, from `column` on, to ``target[pixel][lane]``.
 
-    The planes, of `size` (rows, columns), lie `step` apart; what lies outside of them is 0. Up to a vector of pixels
+    The planes, of rows x columns, lie `step` apart; what lies outside of them is 0. Up to a vector of pixels
     more are written.
     """
     n = lanes(plane)
     every, zero = head(plane, n), splat(plane, 0)
-    rows, columns = size
     left = min(max(0, -column), count) if 0 <= row < rows else count
     for j in range(left):
         store(target, j * n, zero)
@@ -188,7 +187,6 @@ def read_line(plane, step, channels, size, row, column, count, target):
         store(target, j * n, zero)
 
 
-@jit.inline
 def write_line(source, count, line, step, channels):
     """Write `count` pixels ``source[pixel][lane]`` to a row of `channels` planes that lie `step` apart."""
     n = lanes(source)
@@ -198,3 +196,11 @@ def write_line(source, count, line, step, channels):
             transpose(source + j * n, n, n, every, line + j, step, n, head(source, count - j))
         else:
             transpose(source + j * n, n, n, every, line + j, step, channels, head(source, count - j))
+
+
+def line_pieces(dtype: np.dtype) -> dict[str, int]:
+    """Addresses of what kernels call for a line."""
+    return {
+        "read_line": compile_piece(read_line, dtype, "riiiiiiir"),
+        "write_line": compile_piece(write_line, dtype, "ririi"),
+    }

@@ -21,19 +21,21 @@ from functools import lru_cache
 
 import numpy as np
 
+from fastconv.cpu.calls import compile_piece
 from fastconv.cpu.loop import At, Kernel, Program, kernel
 from fastconv.cpu.mend import MEND_FIELDS
 from fastconv.cpu.microkernel import most_rows, tile
 from fastconv.cpu.points import Family, winograd
 from fastconv.cpu.schedule import PASS_BYTES, apart, panel_vectors, split
 from fastconv.cpu.simd import VECTOR_BYTES, lanes
-from fastconv.cpu.tiles import Tiles, passage_arguments, strips_of
+from fastconv.cpu.tiles import Tiles, line_pieces, passage_arguments, strips_of
 from fastconv.cpu.transformed_steps import (
     INPUT_FIELDS,
     OUTPUT_FIELDS,
     PRODUCT_FIELDS,
     WEIGHT_FIELDS,
     multiply,
+    read_taps,
     transform_outputs,
     transform_tiles,
     transform_weights,
@@ -266,7 +268,8 @@ class Plan:
         """Arguments that are places: arrays, scratch memory, tables."""
         program = self.program
         arrays = dict(x=program.x, w=program.w, b=program.b, y=program.y)
-        return arrays | scratch | self._passages() | self._products()
+        pieces = line_pieces(self.dtype) | {"read_taps": compile_piece(read_taps, self.dtype, "riiiiir")}
+        return arrays | scratch | pieces | self._passages() | self._products()
 
     def _passages(self) -> dict:
         family, n, program = self.family, self.n, self.program

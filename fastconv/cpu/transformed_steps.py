@@ -7,13 +7,15 @@ fields. Channels are lanes in all of them; scratch memory is the worker's own.
 from __future__ import annotations
 
 from fastconv import jit
+from fastconv.cpu.calls import call_piece
 from fastconv.cpu.mend import mend, not_finite
 from fastconv.cpu.microkernel import call_tiles
 from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
-from fastconv.cpu.tiles import TILE_FIELDS, cross, passage_fields, place_of, read_line, strips_of, write_line
+from fastconv.cpu.tiles import TILE_FIELDS, cross, passage_fields, place_of, strips_of
 from fastconv.cpu.transform import call_map
 
 INPUT_FIELDS = dict(
+    read_line="int",
     x="real", lines="real", rows="real", worker_step="int", groups="int",
     x_channels="int", x_rows="int", x_columns="int", top="int", left="int", tile_lines="int", line_step="int",
     group="int", line_columns="int", v_step="int", v_channels="int", **TILE_FIELDS, **passage_fields("x"),
@@ -60,7 +62,10 @@ def lines_to_points(args, slot, group, block, channel, planes, window, passage, 
         start = row % tile_lines
         for i in range(0 if strip == first or row == 0 else overlap, tile_lines):
             line = lines + (start + i) % tile_lines * line_step
-            read_line(source, plane, channels, (x_rows, x_columns), row + i - top, column - left, line_columns, line)
+            call_piece(
+                args.read_line, source, plane, channels, x_rows, x_columns, row + i - top, column - left, line_columns,
+                line,
+            )  # fmt: skip
             if summed:
                 add_pixels(line, line_columns, total)
         for t in range(0, args.strip, args.group):
@@ -85,6 +90,7 @@ def add_pixels(line, count, total):
 
 
 WEIGHT_FIELDS = dict(
+    read_taps="int",
     w="real", taps="real", taps_rows="real", worker_step="int", x_channels="int", y_channels="int", kernel_rows="int",
     kernel_columns="int", w_group="int", w_lane="int", w_channel="int", pass_size="int", width="int",
     **passage_fields("w"),
@@ -103,7 +109,11 @@ def transform_weights(args, slot, group, panel, first, u):
         for k in range(0, passed, n):
             channels = min(n, passed - k)
             source = args.w + (group * args.w_group + lane * args.w_lane + (first + k) * args.w_channel)
-            read_taps(args, source, channels, count, min(n, args.y_channels - lane), taps)
+            call_piece(
+                args.read_taps, source, channels, count, args.w_lane, args.w_channel, min(n, args.y_channels - lane),
+                taps,
+            )  # fmt: skip
+
             for j in range(args.kernel_columns):
                 call_map(
                     args.w_down, channels, taps + j * n, args.w_down_from, count * n,
@@ -115,24 +125,23 @@ def transform_weights(args, slot, group, panel, first, u):
         )  # fmt: skip
 
 
-@jit.inline
-def read_taps(args, source, channels, count, present, taps):
+def read_taps(source, channels, count, lane_step, channel_step, present, taps):
     """Read the taps of some channels, ``taps[channel][tap][lane]``; lanes that are not `present` are 0.
 
     Up to a vector of taps more are written.
     """
     n = lanes(source)
     every = head(source, n)
-    together = args.w_channel == count  # all taps of a lane follow each other
+    together = channel_step == count  # all taps of a lane follow each other
     size = channels * count if together else count
     for k in range(1 if together else channels):
         for t in range(0, size, n):
             target = taps + (k * count + t) * n
             if present == n:
-                transpose(source + t, args.w_lane, n, head(source, size - t), target, n, n, every)
+                transpose(source + t, lane_step, n, head(source, size - t), target, n, n, every)
             else:
-                transpose(source + t, args.w_lane, present, head(source, size - t), target, n, n, every)
-        source = source + args.w_channel
+                transpose(source + t, lane_step, present, head(source, size - t), target, n, n, every)
+        source = source + channel_step
 
 
 PRODUCT_FIELDS = dict(
@@ -167,6 +176,7 @@ def multiply(args, strips, first, v, u, m):
 
 
 OUTPUT_FIELDS = dict(
+    write_line="int",
     b="real", y="real", has_bias="int", out_lines="real", out_rows="real", constants="real", worker_step="int",
     group="int", groups="int", y_channels="int", m_step="int", width="int", **TILE_FIELDS, **passage_fields("y"),
 )  # fmt: skip
@@ -202,6 +212,8 @@ def transform_outputs(args, slot, group, panel, block, m):
             y = args.y + (((image * args.groups + group) * args.y_channels + channel) * plane + column)
             for i in range(min(args.tile_rows, args.y_rows - row)):
                 count = min(columns, args.y_columns - column)
-                write_line(lines + i * columns * n, count, y + (row + i) * args.y_columns, plane, channels)
+                call_piece(
+                    args.write_line, lines + i * columns * n, count, y + (row + i) * args.y_columns, plane, channels
+                )
             if not_finite(lines, args.tile_rows * columns, constants + n):
                 mend(args, group, image, channel, channels, row, column, constants)

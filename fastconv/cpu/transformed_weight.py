@@ -18,12 +18,13 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import jit
+from fastconv.cpu.calls import call_piece
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows
 from fastconv.cpu.points import Family, winograd
 from fastconv.cpu.schedule import apart, panel_vectors, split
 from fastconv.cpu.simd import VECTOR_BYTES, head, lanes, load, splat, store
-from fastconv.cpu.tiles import Tiles, cross, passage_arguments, passage_fields, strips_of, write_line
+from fastconv.cpu.tiles import Tiles, cross, line_pieces, passage_arguments, passage_fields, strips_of
 from fastconv.cpu.transform import call_map
 from fastconv.cpu.transformed import GROUP_TILES, add_step, place_scratch, tile_runs
 from fastconv.cpu.transformed_steps import INPUT_FIELDS, lines_to_points
@@ -177,9 +178,11 @@ def add_parts(args, task, slot):
 
 
 @kernel(
-    s="real", dw="real", db="real", bias_sums="real", taps="real", taps_rows="real", worker_step="int",
+    write_line="int", s="real", dw="real", db="real", bias_sums="real", taps="real", taps_rows="real",
+    worker_step="int",
     part_count="int", part_step="int", bias_step="int", s_panel="int", width="int", panels="int", vectors="int",
-    first_channel="int", x_channels="int", y_channels="int", kernel_rows="int", kernel_columns="int", **passage_fields("dw"),
+    first_channel="int", x_channels="int", y_channels="int", kernel_rows="int", kernel_columns="int",
+    **passage_fields("dw"),
 )  # fmt: skip
 def transform_sums(args, task, slot):
     """Transform the sums of a vector of input channels and a panel of output channels back, and write dw and db."""
@@ -201,7 +204,7 @@ def transform_sums(args, task, slot):
                     taps + j * n, args.dw_down_to, count * n, taps,
                 )  # fmt: skip
             place = ((group * args.y_channels + channel) * args.x_channels + vector * n) * count
-            write_line(taps, ins * count, args.dw + place, args.x_channels * count, channels)
+            call_piece(args.write_line, taps, ins * count, args.dw + place, args.x_channels * count, channels)
             if vector == 0:
                 write_bias(args, group, channel, channels)
 
@@ -320,7 +323,7 @@ class WeightPlan:
         """Arguments that are sizes."""
         geometry, family = self.geometry, self.family
         (top, _), (left, _) = geometry.window.padding
-        return self.tiles.arguments() | dict(
+        return self.tiles.arguments() | line_pieces(self.dtype) | dict(
             x=self.program.x, dy=self.program.dy, dw=self.program.dw, db=self.program.db,
             groups=geometry.groups, x_channels=geometry.group_in, y_channels=geometry.group_out,
             x_rows=geometry.input_size[0], x_columns=geometry.input_size[1], top=top, left=left,
