@@ -6,19 +6,19 @@ plane takes eight.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache, reduce
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.cpu import pool_pairs, pool_windows
+from fastconv.cpu import pool_planes, pool_sliding, pool_sliding_backward, pool_windows
 from fastconv.cpu.loop import Program
 from fastconv.cpu.taps import View, backward_view, forward_view
-from fastconv.geometry import PoolGeometry, Window
+from fastconv.geometry import PoolGeometry
 
 CHUNK = 1 << 14  # outputs of a task
+WALK = 1 << 11  # elements, read and written, that a block of columns may pass: they stay in the L1 cache
 
 
 def position_type(geometry: PoolGeometry) -> np.dtype:
@@ -26,60 +26,113 @@ def position_type(geometry: PoolGeometry) -> np.dtype:
     return np.dtype(np.uint8 if prod(geometry.window.kernel) < 256 else np.int32)
 
 
+# ---- which kernel ----------------------------------------------------------------------------------------------
+
+
+def _is_plane(geometry: PoolGeometry) -> bool:
+    """Whether the only window is the input itself."""
+    return geometry.window.kernel == geometry.input_size and not any(map(any, geometry.window.padding))
+
+
+def _slides(geometry: PoolGeometry) -> bool:
+    """Whether `pool_sliding` has kernels for the windows: small squares, with as much padding above as on the left."""
+    window = geometry.window
+    squares = [(k, s, p[0]) for k, s, p in zip(window.kernel, window.stride, window.padding, strict=True)]
+    known = (window.kernel[0], window.stride[0]) in pool_sliding.WINDOWS
+    return len(squares) == 2 and squares[0] == squares[1] and known and window.dilation == (1, 1)
+
+
 # ---- tables and tasks ------------------------------------------------------------------------------------------
 
 
-def _tasks(geometry: PoolGeometry, view: View) -> tuple[int, dict[str, int]]:
-    """Count the tasks, and size them: some planes, or some rows of one."""
-    planes, size = geometry.batch * geometry.channels, view.out_rows * view.out_columns
+def _planes(geometry: PoolGeometry) -> tuple[int, dict[str, int]]:
+    """Cut planes that are windows into tasks."""
+    planes, size = geometry.batch * geometry.channels, prod(geometry.input_size)
     group = max(1, CHUNK // size)
-    rows = -(-view.out_rows // -(-size // CHUNK))
-    bands = -(-view.out_rows // rows)
-    return -(-planes // group) * bands, {"all_planes": planes, "planes": group, "bands": bands, "band_rows": rows}
+    return -(-planes // group), {"all_planes": planes, "planes": group, "size": size}
 
 
-def _tables(program: Program, view: View) -> dict[str, int]:
-    row_taps = [pair for pairs in view.row_taps for pair in pairs]
-    return {
+def _bands(geometry: PoolGeometry, rows: int, columns: int) -> tuple[int, dict[str, int]]:
+    """Cut what is computed, rows x columns elements of each plane, into tasks: some planes, or some rows of one."""
+    planes, size = geometry.batch * geometry.channels, rows * columns
+    group = max(1, CHUNK // size)
+    band = -(-rows // -(-size // CHUNK))
+    bands = -(-rows // band)
+    sizes = {"all_planes": planes, "planes": group, "bands": bands, "band_rows": band}
+    return -(-planes // group) * bands, sizes
+
+
+def _strip(geometry: PoolGeometry, rows: int, backward: bool) -> int:
+    """Rows that a block of columns walks down before the next block does.
+
+    Whole planes if they stay in the L1 cache. In larger ones single rows, since memory is fastest in its own order; but
+    forward, where windows overlap, a longer walk shares more.
+    """
+    fitting = WALK * rows // (prod(geometry.input_size) + prod(geometry.output_size))
+    if fitting >= rows:
+        return rows
+    overlap = geometry.window.kernel[0] > geometry.window.stride[0]
+    return max(2, fitting) if overlap and not backward else 1
+
+
+def _sliding(geometry: PoolGeometry, backward: bool) -> tuple[int, dict[str, int]]:
+    """Sizes for windows that slide: of x and y, or backward of dy and dx, which is written `step` rows at a time."""
+    read, written, step = geometry.input_size, geometry.output_size, geometry.window.stride[0]
+    if backward:
+        read, written = written, read
+    rows = -(-written[0] // step) if backward else written[0]
+    strip = _strip(geometry, rows, backward)
+    tasks, sizes = _bands(geometry, rows, written[1] * (step if backward else 1))
+    shapes = dict(zip(("in_rows", "in_columns", "out_rows", "out_columns"), (*read, *written), strict=True))
+    return tasks, {**sizes, **shapes, "strip": strip, "ahead": strip * read[1] * (1 if backward else step)}
+
+
+def _tables(program: Program, geometry: PoolGeometry, view: View) -> tuple[int, dict[str, int]]:
+    """Tables for windows of any kind: the (tap, input row) that each row meets, and the taps of the columns."""
+    tasks, sizes = _bands(geometry, view.out_rows, view.out_columns)
+    return tasks, {
+        **sizes,
         "row_first": program.table(np.cumsum([0, *map(len, view.row_taps)])),
-        "row_taps": program.table(row_taps),
+        "row_taps": program.table([pair for pairs in view.row_taps for pair in pairs]),
         "column_taps": program.table([pair for phase in view.columns for pair in phase.taps]),
-        "in_rows": view.in_rows,
-        "in_columns": view.in_columns,
-        "out_rows": view.out_rows,
-        "out_columns": view.out_columns,
-        "tap_columns": view.tap_columns,
-    }
-
-
-def _forward(program: Program, geometry: PoolGeometry) -> tuple[int, dict[str, int]]:
-    view = forward_view(geometry)
-    tasks, sizes = _tasks(geometry, view)
-    return tasks, {**sizes, **_tables(program, view), "advance": view.columns[0].advance}
-
-
-def _backward(program: Program, geometry: PoolGeometry) -> tuple[int, dict[str, int]]:
-    view = backward_view(geometry)
-    tasks, sizes = _tasks(geometry, view)
-    phase_first = program.table(np.cumsum([0, *(len(phase.taps) for phase in view.columns)]))
-    return tasks, {**sizes, **_tables(program, view), "phase_first": phase_first, "phases": len(view.columns)}
-
-
-def _are_pairs(geometry: PoolGeometry) -> bool:
-    """Whether all windows are 2x2, side by side and inside the input."""
-    side_by_side = Window((2, 2), (2, 2), (1, 1), ((0, 0), (0, 0)))
-    sizes = zip(geometry.output_size, geometry.input_size, strict=True)
-    return replace(geometry.window, ceil_mode=False) == side_by_side and all(2 * o <= n for o, n in sizes)
-
-
-def _pairs(geometry: PoolGeometry) -> tuple[int, dict[str, int]]:
-    (in_rows, in_columns), (out_rows, out_columns) = geometry.input_size, geometry.output_size
-    planes = geometry.batch * geometry.channels
-    group = max(1, CHUNK // (out_rows * out_columns))
-    return -(-planes // group), {
-        "all_planes": planes, "planes": group,
-        "in_rows": in_rows, "in_columns": in_columns, "out_rows": out_rows, "out_columns": out_columns,
+        "in_rows": view.in_rows, "in_columns": view.in_columns,
+        "out_rows": view.out_rows, "out_columns": view.out_columns, "tap_columns": view.tap_columns,
     }  # fmt: skip
+
+
+def _add_forward(program: Program, geometry: PoolGeometry, kernels: tuple, **arguments: object) -> None:
+    """Append the step that fits, of kernels for planes that are windows, for small windows, and for all others."""
+    of_planes, sliding, of_all = kernels
+    window = geometry.window
+    if _is_plane(geometry):
+        tasks, sizes = _planes(geometry)
+        program.add(of_planes, tasks, **sizes, **arguments)
+    elif _slides(geometry):
+        tasks, sizes = _sliding(geometry, backward=False)
+        step = sliding(window.kernel[0], window.stride[0])
+        program.add(step, tasks, **sizes, **arguments, padding=window.padding[0][0])
+    else:
+        view = forward_view(geometry)
+        tasks, tables = _tables(program, geometry, view)
+        program.add(of_all, tasks, **tables, **arguments, advance=view.columns[0].advance)
+
+
+def _add_backward(program: Program, geometry: PoolGeometry, kernels: tuple, **arguments: object) -> None:
+    """Append the step that fits, as `_add_forward` does."""
+    of_planes, sliding, of_all = kernels
+    window = geometry.window
+    if _is_plane(geometry):
+        tasks, sizes = _planes(geometry)
+        program.add(of_planes, tasks, **sizes, **arguments)
+    elif _slides(geometry):
+        tasks, sizes = _sliding(geometry, backward=True)
+        step = sliding(window.kernel[0], window.stride[0], window.padding[0][0])
+        program.add(step, tasks, **sizes, **arguments)
+    else:
+        view = backward_view(geometry)
+        tasks, tables = _tables(program, geometry, view)
+        phase_first = program.table(np.cumsum([0, *(len(phase.taps) for phase in view.columns)]))
+        program.add(of_all, tasks, **tables, **arguments, phase_first=phase_first, phases=len(view.columns))
 
 
 # ---- max pooling -----------------------------------------------------------------------------------------------
@@ -87,15 +140,10 @@ def _pairs(geometry: PoolGeometry) -> tuple[int, dict[str, int]]:
 
 @lru_cache(maxsize=256)
 def _max_plan(geometry: PoolGeometry, dtype: np.dtype, keep: bool, relu: bool) -> Program:
-    program = Program(dtype, "x y saved")
-    arrays = {"x": program.x, "y": program.y, "saved": program.saved}
-    arrays |= {"keep": int(keep), "relu": int(relu), "nowhere": prod(geometry.window.kernel)}
-    if _are_pairs(geometry):
-        tasks, sizes = _pairs(geometry)
-        program.add(pool_pairs.max_pairs, tasks, **arrays, **sizes)
-    else:
-        tasks, sizes = _forward(program, geometry)
-        program.add(pool_windows.MAX[position_type(geometry).name], tasks, **arrays, **sizes)
+    program, positions = Program(dtype, "x y saved"), position_type(geometry).name
+    kernels = pool_planes.MAX[positions], pool_sliding.max_kernel, pool_windows.MAX[positions]
+    options = {"keep": int(keep), "relu": int(relu), "nowhere": prod(geometry.window.kernel)}
+    _add_forward(program, geometry, kernels, x=program.x, y=program.y, saved=program.saved, **options)
     return program
 
 
@@ -109,14 +157,10 @@ def max_pool(x: NDArray, y: NDArray, saved: NDArray | None, geometry: PoolGeomet
 
 @lru_cache(maxsize=256)
 def _max_backward_plan(geometry: PoolGeometry, dtype: np.dtype) -> Program:
-    program = Program(dtype, "dy saved dx")
-    arrays = {"dy": program.dy, "saved": program.saved, "dx": program.dx}
-    if _are_pairs(geometry):
-        tasks, sizes = _pairs(geometry)
-        program.add(pool_pairs.max_pairs_backward, tasks, **arrays, **sizes)
-    else:
-        tasks, sizes = _backward(program, geometry)
-        program.add(pool_windows.MAX_BACKWARD[position_type(geometry).name], tasks, **arrays, **sizes)
+    program, positions = Program(dtype, "dy saved dx"), position_type(geometry).name
+    of_planes, of_all = pool_planes.MAX_BACKWARD[positions], pool_windows.MAX_BACKWARD[positions]
+    kernels = of_planes, pool_sliding_backward.max_kernel, of_all
+    _add_backward(program, geometry, kernels, dy=program.dy, saved=program.saved, dx=program.dx)
     return program
 
 
@@ -156,10 +200,11 @@ def flat_indices(saved: NDArray, indices: NDArray[np.int64], geometry: PoolGeome
 # ---- average pooling -------------------------------------------------------------------------------------------
 
 
-def _counts(geometry: PoolGeometry, count_include_pad: bool, divisor: int | None) -> tuple[NDArray, NDArray]:
-    """By what a window's sum is divided: a number for its row times one for its column."""
+def _shares(geometry: PoolGeometry, count_include_pad: bool, divisor: int | None) -> tuple[NDArray, NDArray]:
+    """Return what each element of a window counts: a number for the window's row times one for its column."""
+    rows, columns = prod(geometry.output_size[:-1]), geometry.output_size[-1]
     if divisor is not None:
-        return np.full(prod(geometry.output_size[:-1]), divisor), np.ones(geometry.output_size[-1])
+        return np.full(rows, 1 / divisor), np.ones(columns)
     window, counts = geometry.window, []
     for axis, (size, outputs) in enumerate(zip(geometry.input_size, geometry.output_size, strict=True)):
         before, after = window.padding[axis]
@@ -168,7 +213,8 @@ def _counts(geometry: PoolGeometry, count_include_pad: bool, divisor: int | None
         if not count_include_pad:
             first, last = np.maximum(first, 0), np.minimum(last, size)
         counts.append(last - first)
-    return reduce(np.multiply.outer, counts[:-1], np.ones(())).ravel(), counts[-1]
+    most = counts[-1].max()  # so that the share of a whole window is rounded once
+    return 1 / (reduce(np.multiply.outer, counts[:-1], np.ones(())).ravel() * most), most / counts[-1]
 
 
 @lru_cache(maxsize=256)
@@ -176,14 +222,14 @@ def _avg_plan(
     geometry: PoolGeometry, dtype: np.dtype, count_include_pad: bool, divisor: int | None, backward: bool
 ) -> Program:
     program = Program(dtype, "dy dx" if backward else "x y")
-    rows, columns = _counts(geometry, count_include_pad, divisor)
-    counts = {"row_counts": program.table(rows, dtype), "column_counts": program.table(columns, dtype)}
+    rows, columns = _shares(geometry, count_include_pad, divisor)
+    shares = {"row_shares": program.table(rows, dtype), "column_shares": program.table(columns, dtype)}
     if backward:
-        tasks, sizes = _backward(program, geometry)
-        program.add(pool_windows.AVG_BACKWARD, tasks, dy=program.dy, dx=program.dx, **counts, **sizes)
+        kernels = pool_planes.AVG_BACKWARD, pool_sliding_backward.avg_kernel, pool_windows.AVG_BACKWARD
+        _add_backward(program, geometry, kernels, dy=program.dy, dx=program.dx, **shares)
     else:
-        tasks, sizes = _forward(program, geometry)
-        program.add(pool_windows.AVG, tasks, x=program.x, y=program.y, **counts, **sizes)
+        kernels = pool_planes.AVG, pool_sliding.avg_kernel, pool_windows.AVG
+        _add_forward(program, geometry, kernels, x=program.x, y=program.y, **shares)
     return program
 
 

@@ -150,8 +150,8 @@ def plus(args, state, v, real, position):
 def avg_pool(args, state, row, column, place):
     """Write means."""
     wanted = head(args.x, args.out_columns - column)
-    count = splat(args.x, args.row_counts[row]) * load(args.column_counts, column, wanted, 1.0)
-    store(args.y, place, state / count, wanted)
+    share = splat(args.x, args.row_shares[row]) * load(args.column_shares, column, wanted)
+    store(args.y, place, state * share, wanted)
 
 
 KEEP = {"keep": "int", "relu": "int", "nowhere": "int"}  # whether to write positions; the position of a ReLU's zero
@@ -159,7 +159,7 @@ KEEP = {"keep": "int", "relu": "int", "nowhere": "int"}  # whether to write posi
 MAX = {
     dtype: fold_windows(nothing_yet, larger, max_pool, saved=dtype, **KEEP) for dtype in ("uint8", "int32")
 }  # by the type of the saved positions
-AVG = fold_windows(zero, plus, avg_pool, row_counts="real", column_counts="real")
+AVG = fold_windows(zero, plus, avg_pool, row_shares="real", column_shares="real")
 
 
 def _flat_indices(args, task, slot):
@@ -240,9 +240,9 @@ def max_pool_backward(args, place, row, column, real, position):
 @jit.inline
 def avg_pool_backward(args, place, row, column, real, position):
     """Equal shares of the gradient of each window."""
-    count = splat(args.dx, args.row_counts[row]) * load(args.column_counts, column, real, 1.0)
-    return load(args.dy, place, real) / count
+    share = splat(args.dx, args.row_shares[row]) * load(args.column_shares, column, real)
+    return load(args.dy, place, real) * share
 
 
 MAX_BACKWARD = {dtype: gather_windows(max_pool_backward, saved=dtype) for dtype in ("uint8", "int32")}
-AVG_BACKWARD = gather_windows(avg_pool_backward, row_counts="real", column_counts="real")
+AVG_BACKWARD = gather_windows(avg_pool_backward, row_shares="real", column_shares="real")
