@@ -118,6 +118,8 @@ X[0, 0, 0], X[1, 1, 2:4, 3] = np.nan, -np.inf
 PAIRS = PoolGeometry.make("test", X.shape, 2)
 OVERLAPPING = PoolGeometry.make("test", X.shape, 3, 2, 1, (1, 2), True)
 GAPS = PoolGeometry.make("test", X.shape, (2, 1), (3, 4))
+SLIDING = [PoolGeometry.make("test", X.shape, 3, stride, 1) for stride in (1, 2)]
+PLANE = PoolGeometry.make("test", X.shape, X.shape[2:])
 ROWS = np.random.default_rng(1).integers(-3, 4, (5, 19)).astype(float)
 
 
@@ -163,8 +165,8 @@ def other_plans(dtype):
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
 def test_kernels_run_as_plain_python(dtype):
     plans = [
-        *(plan for geometry in (PAIRS, OVERLAPPING, GAPS) for plan in max_plans(geometry, dtype)),
-        *(plan for geometry in (OVERLAPPING, GAPS) for plan in avg_plans(geometry, dtype)),
+        *(plan for geometry in (PAIRS, OVERLAPPING, GAPS, *SLIDING, PLANE) for plan in max_plans(geometry, dtype)),
+        *(plan for geometry in (OVERLAPPING, GAPS, *SLIDING, PLANE) for plan in avg_plans(geometry, dtype)),
         *other_plans(dtype),
     ]
     for program, arrays in plans:

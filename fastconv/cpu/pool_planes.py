@@ -1,7 +1,7 @@
 """Windows that are all of a plane, without padding. Lanes are its elements, which lie side by side.
 
-Transposing planes, so that lanes are planes and nothing has to be found among lanes, takes as long for maxima of 7x7
-and twice as long for means.
+Transposing planes, so that lanes are planes and nothing has to be found among lanes, is slower: measured on 4096 planes
+of 7x7, 81 us for maxima where this takes 70, and 66 for means where this takes 36.
 """
 
 from __future__ import annotations
