@@ -50,6 +50,8 @@ def as_ints(op: str, name: str, value: object, ndim: int, low: int = 0) -> Ints:
     ValueError
         The sequence has another length, or a number is out of range.
     """
+    if type(value) is int and low <= value <= MAX_SIZE:  # most calls, and a training step makes some thirty
+        return (value,) * ndim
     number = _index(value)
     numbers = (number,) * ndim if number is not None else tuple(map(_index, _sequence(op, name, value, ndim)))
     if None in numbers:
@@ -82,6 +84,8 @@ def as_padding(op: str, padding: object, ndim: int) -> Pairs | str:
     TypeError, ValueError
         Another type, another word, another length, or a negative number.
     """
+    if type(padding) is int and 0 <= padding <= MAX_SIZE:
+        return ((padding, padding),) * ndim
     if isinstance(padding, str):
         if padding == "same":
             return padding
