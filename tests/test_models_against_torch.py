@@ -96,9 +96,10 @@ def torch_mobilenet_v2(width):
 TWINS = {
     "resnet20": (lambda: resnet_cifar(20), lambda: torch_resnet(conv(3, 16, 3), (16, 32, 64), (3, 3, 3))),
     "resnet18": (lambda: resnet18(10), lambda: torch_resnet(stem(), (64, 128, 256, 512), (2, 2, 2, 2))),
-    "resnext50": (
+    "resnext50": pytest.param(
         lambda: resnet(50, 10, groups=32, group_width=4),
         lambda: torch_resnet(stem(), (64, 128, 256, 512), (3, 4, 6, 3), groups=32),
+        marks=pytest.mark.slow,
     ),
     "mobilenet_v1": (lambda: mobilenet_v1(10, width=0.25), lambda: torch_mobilenet_v1(0.25)),
     "mobilenet_v2": (lambda: mobilenet_v2(10, width=0.5, dropout=0), lambda: torch_mobilenet_v2(0.5)),
@@ -127,7 +128,7 @@ def test_a_step_of_training(build, build_torch, rng):
         np.testing.assert_allclose(gradient, theirs_gradient, rtol=1e-7, atol=1e-9)
     optimizer.step()
     reference.step()
+    state, expected_state = ours.state_dict(), theirs.state_dict()
     for name in own:
-        theirs_array = theirs.state_dict()[names[name]].numpy()
-        np.testing.assert_allclose(ours.state_dict()[name], theirs_array, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(state[name], expected_state[names[name]].numpy(), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(ours(x), theirs.eval()(torch.tensor(x)).detach().numpy(), rtol=1e-6, atol=1e-7)

@@ -11,7 +11,7 @@ import fastconv
 from fastconv import ops
 from fastconv.cli import main
 from fastconv.data import digits
-from fastconv.layers import Arena, Conv2d, Linear, Sum
+from fastconv.layers import Arena, Conv2d, Linear, Sum, fold_batch_norm
 from fastconv.layers.norm import BatchNorm
 from fastconv.models import MODELS, mobilenet_v1, mobilenet_v2, resnet18, resnet20, resnet50
 from fastconv.models.mobilenet import inverted_residual, scaled
@@ -166,6 +166,15 @@ def test_normalisation_adds_and_rectifies(monkeypatch):
     backward(np.ones_like(scores))
     # The stem; units of two normalisations; two projections that nothing is added to and that are not rectified.
     assert sorted(calls) == [(False, False)] * 2 + [(False, True)] * 10 + [(True, True)] * 9
+
+
+@pytest.mark.parametrize("build", [resnet20, partial(mobilenet_v2, width=0.5)], ids=["resnet20", "mobilenet_v2"])
+def test_inference_without_normalisation(build, rng):
+    model, x = build(), rng.standard_normal((2, 3, 32, 32), np.float32)
+    model.forward(x)
+    folded = fold_batch_norm(model)
+    assert not any(isinstance(layer, BatchNorm) for _, layer in folded.named_layers())
+    np.testing.assert_allclose(folded(x), model(x), rtol=0, atol=1e-4 * abs(model(x)).max())
 
 
 # ---- training

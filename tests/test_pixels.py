@@ -2,25 +2,18 @@
 
 import numpy as np
 import pytest
+from guarded import DTYPES, draw, run, sides, spoiled_memory, weight_gradients
 
 from fastconv import reference, runtime
-from fastconv.cpu import choose, depthwise, direct, direct_weight, pixels, pixels_weight
-from fastconv.cpu.axes import Side
+from fastconv.cpu import choose, depthwise, depthwise_weight, direct, direct_weight, pixels, pixels_weight
 from fastconv.cpu.loop import Program, kernel
-from fastconv.cpu.microkernel_pixels import (
-    MOST_DOT_POINTERS,
-    MOST_WINDOW_ROWS,
-    MOST_WINDOW_TAPS,
-    call_dot_tile,
-    call_window_tile,
-    dot_tile,
-    window_tile,
-)
+from fastconv.cpu.microkernel_pixels import MOST_DOT_POINTERS, call_dot_tile, dot_tile
 from fastconv.cpu.simd import VECTOR_BYTES
 from fastconv.testing import CONV_CASES, ConvCase, exact_integers, random_geometry
 
-DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
-FILL = 12345.0  # around and in every output: what is not written, or written beside it, shows
+__all__ = ["spoiled_memory"]
+
+pytestmark = pytest.mark.usefixtures("spoiled_memory")
 
 OWN_CASES = (
     ConvCase("signal", (2, 3, 40), (4, 3, 5), padding=2),
@@ -42,54 +35,8 @@ OWN_CASES = (
 CASES = [case for case in (*CONV_CASES, *OWN_CASES) if not case.network and len(case.x) < 5]
 
 
-@pytest.fixture(autouse=True)
-def spoiled_memory(monkeypatch):
-    """Give kernels scratch memory that holds NaN."""
-    empty = runtime.empty
-
-    def spoiled(shape, dtype):
-        array = empty(shape, dtype)
-        array.view(np.uint8).fill(255)
-        return array
-
-    monkeypatch.setattr(runtime, "empty", spoiled)
-
-
-def sides(geometry):
-    return Side.forward(geometry), Side.backward(geometry)
-
-
 def fitting(cases):
     return [pytest.param(case, id=case.id) for case in cases if all(side.fits() for side in sides(case.geometry))]
-
-
-class Guarded:
-    """An output between elements that must not change."""
-
-    def __init__(self, shape, dtype):
-        self.memory = np.full(int(np.prod(shape)) + 128, FILL, dtype)
-        self.array = self.memory[64:-64].reshape(shape)
-
-    def taken(self):
-        assert np.all(self.memory[:64] == FILL) and np.all(self.memory[-64:] == FILL)
-        return self.array
-
-
-def run(plan, shape, dtype, *arrays):
-    out = Guarded(shape, dtype)
-    plan(*arrays, out.array)
-    return out.taken()
-
-
-def draw(case, dtype, rng):
-    x, w, b = case.arrays(lambda shape: exact_integers(rng, shape, dtype))
-    return x, w, b, exact_integers(rng, case.geometry.y_shape, dtype)
-
-
-def weight_gradients(module, geometry, dtype, x, dy):
-    dw, db = Guarded(geometry.w_shape, dtype), Guarded((geometry.out_channels,), dtype)
-    module.backward_weight_plan(geometry, dtype)(x, dy, dw.array, db.array)
-    return dw.taken(), db.taken()
 
 
 def views(side):
@@ -113,8 +60,9 @@ def check(case, dtype, rng):
     for view in views(backward):
         plan = view.backward_data_plan(geometry, dtype)
         np.testing.assert_array_equal(run(plan, geometry.x_shape, dtype, dy, w, None), dx)
-    for ours, theirs in zip(weight_gradients(pixels_weight, geometry, dtype, x, dy), (dw, db), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for view in [pixels_weight, depthwise_weight] if depthwise_weight.fits(forward) else [pixels_weight]:
+        for ours, theirs in zip(weight_gradients(view, geometry, dtype, x, dy), (dw, db), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -169,13 +117,7 @@ def test_same_bits_at_any_number_of_threads(case, rng, set_num_threads):
 # ---- tiles -----------------------------------------------------------------------------------------------------
 
 
-@kernel(a="real", b="real", c="real", tables="int32", tile="int", depth="int", bias="scalar")
-def one_window(args, task, slot):
-    steps = args.tables + 16
-    call_window_tile(args.tile, args.depth, args.a, args.tables, -5, args.b, steps, 37, args.c, 29, args.bias)
-
-
-@kernel(a="real", b="real", c="real", tables="int32", tile="int", depth="int", bias="scalar")
+@kernel(a="real", b="real", c="real", tables="int32", tile="int", depth="int")
 def one_dot(args, task, slot):
     call_dot_tile(args.tile, args.depth, args.a, args.tables, args.b, args.tables + 16, args.c, args.a, args.b)
 
@@ -187,7 +129,7 @@ def tile_results(step, tile, depth, dtype, rng, monkeypatch):
     program = Program(dtype, "c")
     program.add(
         step, 1, a=runtime.address(a), b=runtime.address(b), c=program.c, tables=program.table(tables), tile=tile,
-        depth=depth, bias=3.0,
+        depth=depth,
     )  # fmt: skip
     start = exact_integers(rng, 4000, dtype)
     compiled, twin = start.copy(), start.copy()
@@ -195,15 +137,6 @@ def tile_results(step, tile, depth, dtype, rng, monkeypatch):
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
     program(twin)
     return start, compiled, twin
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("rows", "taps"), [(1, 2), (4, 3), (MOST_WINDOW_ROWS, 5), (3, MOST_WINDOW_TAPS)])
-def test_the_window_tile_does_what_its_twin_does(rows, taps, dtype, rng, monkeypatch):
-    tile = window_tile(dtype, rows, taps)
-    start, compiled, twin = tile_results(one_window, tile, 3, dtype, rng, monkeypatch)
-    np.testing.assert_array_equal(compiled, twin)
-    assert np.any(compiled != start)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -229,11 +162,12 @@ LANES = VECTOR_BYTES // 4
 @pytest.mark.parametrize(
     ("x", "w", "groups", "forward", "backward", "weight"),
     [
-        ((1, 32, 30, 30), (32, 1, 3, 3), 32, depthwise, depthwise, pixels_weight),
-        ((1, 32, 30, 30), (32, 2, 3, 3), 16, pixels, pixels, pixels_weight),
+        ((1, 32, 30, 30), (32, 1, 3, 3), 32, depthwise, depthwise, depthwise_weight),
+        ((1, 32, 30, 30), (32, 2, 3, 3), 16, depthwise, depthwise, depthwise_weight),
+        ((1, 32, 30, 30), (32, 4, 3, 3), 8, pixels, pixels, pixels_weight),
         ((1, 64, 30, 30), (64, 64, 3, 3), 1, direct, direct, direct_weight),
-        ((1, 1, 30, 30), (4 * LANES, 1, 3, 3), 1, direct, depthwise, direct_weight),
-        ((1, 64, 30, 30), (1, 64, 3, 3), 1, depthwise, direct, pixels_weight),
+        ((1, 1, 30, 30), (4 * LANES, 1, 7, 7), 1, direct, depthwise, direct_weight),
+        ((1, 64, 30, 30), (1, 64, 3, 3), 1, depthwise, depthwise, depthwise_weight),
         ((1, 4, 30, 30, 30), (4, 1, 3, 3, 3), 4, direct, direct, direct_weight),
     ],
 )

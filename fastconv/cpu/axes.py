@@ -20,6 +20,19 @@ Tap = tuple[int, int, int]  # tap, and the place and phase of the input that an 
 
 
 @dataclass(frozen=True, slots=True)
+class Pattern:
+    """What code can be compiled for: an axis without its sizes and its padding.
+
+    Places in `phases` count from the first one that an output meets; there are `more` behind that.
+    """
+
+    step: int
+    spacing: int
+    more: int
+    phases: tuple[tuple[Tap, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Axis:
     """One axis: an output stands at ``place * spacing + phase``, an input at ``place * step + phase``.
 
@@ -61,14 +74,15 @@ class Axis:
         return self.last - self.first
 
     @property
+    def pattern(self) -> Pattern:
+        """The axis without sizes and padding."""
+        phases = tuple(tuple((tap, place - self.first, rest) for tap, place, rest in taps) for taps in self.phases)
+        return Pattern(self.step, self.spacing, self.more, phases)
+
+    @property
     def used(self) -> int:
         """Places of inputs, from 0 on, that some output meets."""
         return max(0, min(-(-self.size // self.step), self.count + self.last))
-
-    @property
-    def dense(self) -> bool:
-        """Whether neighbouring taps meet neighbouring inputs, and outputs are neighbours too."""
-        return self.step == self.spacing == 1 and self.more == len(self.phases[0]) - 1
 
     def fits(self) -> bool:
         """Whether there are at most two phases, each with a tap, and the taps do not mostly meet padding."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastconv.cpu import (
     depthwise,
+    depthwise_weight,
     direct,
     direct_weight,
     pixels,
@@ -67,6 +68,8 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, algorithm: str
     if outputs:
         return transformed_weight.backward_weight_plan(geometry, dtype, outputs)
     side = _side(Side.forward, geometry)
+    if side and depthwise_weight.fits(side):
+        return depthwise_weight.backward_weight_plan(geometry, dtype)
     view = pixels_weight if side and _few_weights(side, geometry, dtype) else direct_weight
     return view.backward_weight_plan(geometry, dtype)
 
@@ -138,9 +141,10 @@ def _view(make: Callable[[ConvGeometry], Side], geometry: ConvGeometry, dtype: n
     if pointwise.fits(geometry):
         return pointwise
     side = _side(make, geometry)
-    if side is None or side.out_channels > FULL_ENOUGH * (VECTOR_BYTES // dtype.itemsize):
-        return direct
-    return depthwise if depthwise.fits(side) else pixels
+    if side and depthwise.fits(side):
+        return depthwise
+    few = side and side.out_channels <= FULL_ENOUGH * (VECTOR_BYTES // dtype.itemsize)
+    return pixels if few else direct
 
 
 def _few_weights(side: Side, geometry: ConvGeometry, dtype: np.dtype) -> bool:

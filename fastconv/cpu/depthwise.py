@@ -1,11 +1,8 @@
-"""Direct convolution and its gradient with respect to the input where a group has one output channel: lanes are pixels.
+"""Direct convolution and its gradient with respect to the input where very few channels meet: lanes are pixels.
 
-A depthwise convolution is one; so is the gradient with respect to an input of one channel. The register tile of
-`pixels` would load a vector for each product. The window tile computes some rows at once, and takes 1.1 loads for three
-products.
-
-Where a row of output is at least a vector long, results go to the output without a stop: the last vector of a row, and
-the last rows of a band, are then computed along with neighbours that were computed before.
+A depthwise convolution is one, of any multiplier; so is the gradient with respect to an input of one channel. The slide
+tile reads planes where they lie: no copy is made, and forward, gradient, stride 1 and stride 2 differ in what the tile
+is compiled for. Measured on planes of 12 x 12 to 112 x 112, this takes the time of the memory.
 """
 
 from __future__ import annotations
@@ -14,71 +11,83 @@ from functools import lru_cache
 
 import numpy as np
 
-from fastconv import jit
 from fastconv.cpu.axes import Side
-from fastconv.cpu.bands import BAND_FIELDS, SHARE_FIELDS, Bands, band_of, copy_band, fetch, next_input
 from fastconv.cpu.loop import Program, kernel
-from fastconv.cpu.microkernel_pixels import MOST_WINDOW_ROWS, MOST_WINDOW_TAPS, call_window_tile, window_tile
-from fastconv.cpu.panels import clear, write_line
+from fastconv.cpu.microkernel_slide import call_slide, slide_tile
 from fastconv.cpu.schedule import split
-from fastconv.cpu.simd import lanes
-from fastconv.cpu.tables import Tables
+from fastconv.cpu.strip import blocks_of, sizes_of
 from fastconv.geometry import ConvGeometry
+
+TASK_BYTES = 64 << 10  # of input and output, below which a task computes several planes
+BAND_BYTES = 256 << 10  # of the same, above which a plane is cut into bands of rows
+AHEAD_BYTES = 4 << 10  # from the request for a line to its use: 64 x 576 planes of 12 x 12, stride 2, took 3.9 ms
+# without requests, 3.1 ms at one plane ahead, 2.8 ms at 4 KiB
+ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs little
+MOST_SUMS = 16  # half of the registers of AVX-512
+MOST_TAPS = 128  # all its products stand in the tile's code
+MOST_SHARED_TAPS = 32  # with 7 x 7 weights and 64 output channels the other view took 1.4 ms, this one 1.7
+MOST_PAIRS = 4  # of input and output channels
 
 
 @kernel(
-    x="real", w="real", b="real", y="real", copy="real", sums="real", worker_step="int", tile="int", tile_rows="int",
-    depth="int", tap_row="int",
-    copy_size="int", slack="int", tables="int32", a_steps="int", b_steps="int", group_step="int", has_bias="int",
-    **BAND_FIELDS, **SHARE_FIELDS,
+    x="real", w="real", b="real", y="real", tile="int", sizes="int64", rows="int", bands="int", band_rows="int",
+    planes="int", all_planes="int", blocks="int", groups="int", x_step="int", y_step="int", out_channels="int",
+    group_step="int", out_step="int", b_step="int", ahead="int",
 )  # fmt: skip
-def slide_windows(args, task, slot):
-    """Compute a band of output rows in some groups of an image."""
-    row, rows, column, columns = band_of(args, task % args.bands)
-    first = task // args.bands * args.planes
-    copy, sums = args.copy + slot * args.worker_step, args.sums + slot * args.worker_step
-    clear(copy + args.copy_size, args.slack)  # read by the last tile: numbers that are not normal would slow it down
-    direct = rows >= args.tile_rows and columns >= lanes(copy)
-    group = first % args.groups
-    for plane in range(first, min(first + args.planes, args.all_planes)):
-        x = args.x + plane * args.x_channels * args.x_rows * args.x_columns
-        y = args.y + (plane * args.y_rows + row) * args.y_columns
-        copy_band(args, x, row, rows, column, copy)
-        ahead = next_input(args, x, row, rows)
-        bias = args.b[group] if args.has_bias else 0.0
-        w = args.w + group * args.group_step
-        if direct:
-            last = rows - args.tile_rows, columns - lanes(copy)
-            slide_band(args, w, bias, copy, y + column, args.y_columns, rows, columns, last, ahead, y)
-        else:
-            slide_band(args, w, bias, copy, sums, args.pitch, rows, columns, (rows, columns), ahead, y)
-            for r in range(rows):
-                write_line(sums + r * args.pitch, columns, y + (r * args.y_columns + column))
-        group = group + 1 if group + 1 < args.groups else 0
-
-
-@jit.inline
-def slide_band(args, w, bias, copy, target, pitch, rows, columns, last, ahead, y):
-    """Call the tiles of a band: none begins behind the `last` (row, column)."""
-    call, a_steps, b_steps = 0, args.tables + args.a_steps, args.tables + args.b_steps
-    for row in range(0, rows, args.tile_rows):
-        for column in range(0, columns, lanes(copy)):
-            i, j = min(row, last[0]), min(column, last[1])
-            fetch(args, ahead, y, call)
-            call += 1
-            call_window_tile(
-                args.tile, args.depth, w, a_steps, args.tap_row, copy + (i * args.pitch + j), b_steps, args.pitch,
-                target + (i * pitch + j), pitch, bias,
+def slide_planes(args, task, slot):
+    """Compute a band of output rows in some groups."""
+    row, plane = task % args.bands * args.band_rows, task // args.bands * args.planes
+    rows, last = min(args.band_rows, args.rows - row), min(plane + args.planes, args.all_planes)
+    while plane < last:
+        group = plane % args.groups
+        count = min(args.blocks, last - plane, args.groups - group)
+        for o in range(args.out_channels):
+            call_slide(
+                args.tile, args.sizes, args.x + plane * args.x_step,
+                args.w + (group * args.group_step + o * args.out_step),
+                args.b + (group * args.out_channels + o) * args.b_step,
+                args.y + (plane * args.out_channels + o) * args.y_step, count, row, rows, args.ahead,
             )  # fmt: skip
+        plane += count
 
 
 # ---- plans -----------------------------------------------------------------------------------------------------
 
 
+def thin(side: Side) -> bool:
+    """Whether so few channels meet that to load an input for each output costs little: 2 x 2, 1 x 64, but not 4 x 4."""
+    return min(side.in_channels, side.out_channels) == 1 or side.in_channels * side.out_channels <= MOST_PAIRS
+
+
+def taps_of(side: Side) -> int:
+    """Taps of the kernel."""
+    return side.group_step // (side.in_channels * side.out_channels)
+
+
 def fits(side: Side) -> bool:
-    """Whether the window tile serves: one output channel, kernel rows without gaps, and more than one of them."""
-    taps = len(side.rows.phases[0])
-    return side.out_channels == side.steps == side.spacings == 1 and side.rows.dense and 2 <= taps <= MOST_WINDOW_TAPS
+    """Whether the slide serves: few channels, and few taps, so that sums and shared weights stay in registers."""
+    sums = side.spacings * (side.rows.more + 1)
+    most = MOST_TAPS if side.out_channels == 1 else MOST_SHARED_TAPS
+    return thin(side) and 1 < taps_of(side) <= most and sums <= MOST_SUMS
+
+
+def band_rows_of(side: Side, dtype: np.dtype, planes: int) -> int:
+    """Rows of output places in a band, where there are so many planes."""
+    bands = max(-(-plane_sizes(side)[2] * dtype.itemsize // BAND_BYTES), -(-ENOUGH_TASKS // planes))
+    # At least four times as many rows as a band loads again.
+    return split(side.rows.count, max(1, 4 * side.rows.more, side.rows.count // bands))[0]
+
+
+def plane_sizes(side: Side) -> tuple[int, int, int]:
+    """Elements of a plane of the input, and of the output, and both."""
+    x, y = side.rows.size * side.columns.size, side.rows.outputs * side.columns.outputs
+    return x, y, x + y
+
+
+def planes_ahead(side: Side, dtype: np.dtype) -> int:
+    """Planes from a request to its use."""
+    x, y, _ = plane_sizes(side)
+    return -(-AHEAD_BYTES // (max(x * side.in_channels, y * side.out_channels) * dtype.itemsize))
 
 
 @lru_cache(maxsize=512)
@@ -94,28 +103,21 @@ def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype) -> Program:
 
 
 def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
-    bands, tables = Bands(side, dtype, 1), Tables()
-    row_taps, column_taps = side.rows.phases[0], side.columns.phases[0]
-    tile_rows = split(bands.band_rows, MOST_WINDOW_ROWS)[0]
-    high, wide = -(-bands.band_rows // tile_rows), -(-bands.band_columns // bands.n)
-    products = [(c, row_taps[0], column) for c in range(side.in_channels) for column in column_taps]
+    all_planes = geometry.batch * geometry.groups
+    band_rows, blocks = band_rows_of(side, dtype, all_planes), blocks_of(side, dtype.itemsize)
+    bands = -(-side.rows.count // band_rows)
+    x_plane, y_plane, _ = plane_sizes(side)
+    group_bytes = (x_plane * side.in_channels + y_plane * side.out_channels) * dtype.itemsize
+    planes = max(1, min(TASK_BYTES // group_bytes, all_planes // ENOUGH_TASKS))
 
     program = Program(dtype, "x w b y")
     program.multiplies_padding = True
-    sums_size = high * tile_rows * bands.pitch + bands.n
-    slack = (high * tile_rows - bands.band_rows) * bands.pitch + bands.n  # that the last tiles read behind the copy
-    sums, worker_step = program.worker_workspace(sums_size + bands.copy_size + slack + bands.n)
-    share = bands.share(geometry, dtype, high * wide)
     program.add(
-        slide_windows, -(-geometry.batch * geometry.groups // share["planes"]) * bands.count,
-        x=program.x, w=program.w, b=program.b, y=program.y,
-        sums=sums, copy=sums + sums_size * dtype.itemsize, copy_size=bands.copy_size, slack=slack,
-        worker_step=worker_step,
-        tile=window_tile(dtype, tile_rows, len(row_taps)), tile_rows=tile_rows, depth=len(products),
-        tap_row=(row_taps[1][0] - row_taps[0][0]) * side.tap_columns,
-        a_steps=tables.place(side.weight(*product) for product in products),
-        b_steps=tables.place(bands.place(*product) for product in products),
-        tables=program.table(tables.array()), group_step=side.group_step, has_bias=int(bias),
-        **bands.arguments(), **share,
+        slide_planes, -(-all_planes // planes) * bands, x=program.x, w=program.w,
+        b=program.b if bias else program.table(np.zeros(1), dtype), b_step=int(bias), y=program.y,
+        tile=slide_tile(side, dtype, blocks), sizes=program.table(sizes_of(side, bias), np.int64),
+        rows=side.rows.count, bands=bands, band_rows=band_rows, planes=planes, all_planes=all_planes, blocks=blocks,
+        groups=geometry.groups, x_step=side.in_channels * x_plane, y_step=y_plane, out_channels=side.out_channels,
+        group_step=side.group_step, out_step=side.out_step, ahead=planes_ahead(side, dtype),
     )  # fmt: skip
     return program

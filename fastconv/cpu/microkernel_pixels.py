@@ -1,13 +1,4 @@
-"""Two more register tiles, for where lanes are pixels and too few channels meet to keep the first one busy.
-
-The *window tile* computes one vector in each of some rows of output that lie `c_pitch` apart:
-
-    C[r * c_pitch + j] = bias + sum_k sum_t A[a_steps[k] + t * a_row] * B[b_steps[k] + (r + t) * pitch + j],
-    r < rows, t < taps, j < lanes
-
-An input row that is in a register serves all output rows whose windows it is in: 14 rows of a depthwise 3 x 3
-convolution take 16 loads for each kernel column, where the first tile takes 42. Loads that cross a cache line, as those
-of all kernel columns but one do, ran at 0.7 a cycle; FMAs run at two.
+"""One more register tile, for the gradient of weights where lanes are pixels and few channels meet.
 
 The *dot tile* sums products of vectors by vectors, and leaves their lanes to be added later:
 
@@ -28,11 +19,9 @@ from fastconv import jit
 from fastconv.cpu.loop import REALS
 from fastconv.cpu.microkernel import emit_sums
 from fastconv.cpu.primitive import I32
-from fastconv.cpu.simd import ELEMENTS, I64, Pointer, address, broadcast, intrinsic, lanes_of, mangled, primitive
+from fastconv.cpu.simd import ELEMENTS, I64, Pointer, address, intrinsic, lanes_of, mangled, primitive
 from fastconv.cpu.twin import TwinPointer
 
-MOST_WINDOW_ROWS = 14  # 8 rows gave 42 GFLOP/s at 3 taps, 14 gave 54, 18 gave 45; with 16 registers 28, 33 and 33
-MOST_WINDOW_TAPS = 11  # all its products stand in the tile's code
 MOST_DOT_POINTERS = 10  # addresses of A and of B: with the two that are fetched, as many as there are registers
 
 
@@ -85,101 +74,6 @@ def _call_through(b, sig, function, *args):
 
 
 _SHAPES: dict[int, tuple[int, int]] = {}  # of compiled tiles, by their address: for the twins
-
-# ---- the window tile -------------------------------------------------------------------------------------------
-
-
-def _window_kinds(real: types.Float) -> tuple:
-    reals, table, i = Pointer(real), Pointer(types.int32), types.int64
-    return reals, table, i, reals, table, i, reals, i, real
-
-
-def _window_types(depth, *args):
-    return (types.void, depth, *_window_kinds(depth.real)) if isinstance(depth, Shape) and len(args) == 9 else None
-
-
-def _emit_window(b, sig, depth, a, a_steps, a_row, source, b_steps, pitch, c, c_pitch, bias):
-    shape: Shape = sig.args[0]
-    rows, taps, real, vector = shape.rows, shape.columns, shape.real, shape.vector
-
-    def row(step, i):
-        return b.mul(step, I64(i))
-
-    def add(k, sums):
-        weights, window = address(b, a, _entry(b, a_steps, k)), address(b, source, _entry(b, b_steps, k))
-        scalars = [_load(b, weights, row(a_row, t), ELEMENTS[real], real) for t in range(taps)]
-        factors = [broadcast(b, scalar, vector.count) for scalar in scalars]
-        sums = [value for (value,) in sums]
-        for i in range(rows + taps - 1):
-            line = _load(b, window, row(pitch, i), vector, real)
-            for r in range(max(0, i - taps + 1), min(rows, i + 1)):
-                sums[r] = _fma(b, factors[i - r], line, sums[r])
-        return [[value] for value in sums]
-
-    start = broadcast(b, bias, vector.count)
-    for r, (value,) in enumerate(emit_sums(b, depth, [[start]] * rows, add, unrolled=1)):
-        _store(b, value, c, row(c_pitch, r), real)
-
-
-@primitive(_window_types, _emit_window)
-def slide(depth, a, a_steps, a_row, b, b_steps, pitch, c, c_pitch, bias) -> None:
-    """Compute a window tile. `call_window_tile` has its twin."""
-    raise NotImplementedError("the shape of a tile is a type: compiled code only")
-
-
-def register_window_tile(depth, a, a_steps, a_row, b, b_steps, pitch, c, c_pitch, bias):
-    """Hold the code of one window tile: compiled once for each shape."""
-    slide(depth, a, a_steps, a_row, b, b_steps, pitch, c, c_pitch, bias)
-
-
-@cache
-def window_tile(dtype: np.dtype, rows: int, taps: int) -> int:
-    """Address of the compiled window tile, which `call_window_tile` calls.
-
-    Parameters
-    ----------
-    dtype : dtype
-        float32 or float64.
-    rows, taps : int
-        Rows of output, at most `MOST_WINDOW_ROWS`, and of the kernel, at most `MOST_WINDOW_TAPS`.
-    """
-    real = REALS[np.dtype(dtype)]
-    kinds = signature(types.void, Shape(real, rows, taps), *_window_kinds(real))
-    compiled = jit.entry(register_window_tile, kinds)
-    _SHAPES[compiled.address] = rows, taps
-    return compiled.address
-
-
-def _call_window_types(function, depth, a, *rest):
-    fits = isinstance(a, Pointer) and len(rest) == 8
-    return (types.void, types.int64, types.int64, *_window_kinds(a.element)) if fits else None
-
-
-@primitive(_call_window_types, _call_through)
-def call_window_tile(
-    function: int,
-    depth: int,
-    a: TwinPointer,
-    a_steps: TwinPointer,
-    a_row: int,
-    b: TwinPointer,
-    b_steps: TwinPointer,
-    pitch: int,
-    c: TwinPointer,
-    c_pitch: int,
-    bias: float,
-) -> None:
-    """Call a window tile by its address."""
-    rows, taps = _SHAPES[function]
-    for r in range(rows):
-        total = np.full(c.lanes, bias, c.dtype)
-        for k in range(depth):
-            for t in range(taps):
-                total += a[a_steps[k] + t * a_row] * b.view(b_steps[k] + (r + t) * pitch, c.lanes)
-        c.view(r * c_pitch, c.lanes)[:] = total
-
-
-# ---- the dot tile ----------------------------------------------------------------------------------------------
 
 
 def _dot_kinds(real: types.Float) -> tuple:
