@@ -73,7 +73,7 @@ def fits(side: Side) -> bool:
 
 def band_rows_of(side: Side, dtype: np.dtype, planes: int) -> int:
     """Rows of output places in a band, where there are so many planes."""
-    bands = max(-(-plane_sizes(side)[2] * dtype.itemsize // BAND_BYTES), -(-ENOUGH_TASKS // planes))
+    bands = max(-(-plane_sizes(side)[2] * dtype.itemsize // BAND_BYTES), -(-ENOUGH_TASKS // max(1, planes)))
     # At least four times as many rows as a band loads again.
     return split(side.rows.count, max(1, 4 * side.rows.more, side.rows.count // bands))[0]
 
