@@ -329,9 +329,8 @@ def test_an_interrupted_comparison_shows_what_it_has(tmp_path, monkeypatch, caps
 
     monkeypatch.setattr(session, "measure", measure)
     monkeypatch.setattr(Player, "ask", lambda *_: {"version": "1", "form": "as it is"})
-    opened = Session(
-        ["torch"], 1, tmp_path / "out.json", tmp_path / "out.png", work=re.compile("lenet_._batch/forward")
-    )
+    picture = tmp_path / "out.png" if MATPLOTLIB else None
+    opened = Session(["torch"], 1, tmp_path / "out.json", picture, work=re.compile("lenet_._batch/forward"))
     assert opened.run() == session.INTERRUPTED
     assert "(2.00) torch" in (text := capsys.readouterr().out) and "stopped: 1 passes of 2" in text
     assert json.loads((tmp_path / "out.json").read_text())["rows"][0]["ratio"] == pytest.approx(2)
