@@ -12,6 +12,7 @@ from fastconv.cpu.simd import address_of, fetch
 LINE = 64  # bytes
 STREAMS = 2  # that are taken from side by side
 FIELDS = 8  # int64 of a stream: a cache line
+STATE_BYTES = STREAMS * FIELDS * 8  # of each worker's scratch memory
 PLACE, LEFT, RUNS, RUN, GAP, SHARE = range(6)  # place in the run, its lines left, runs after it, lines, bytes, lines
 
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import jit
-from fastconv.cpu.ahead import FIELDS, STREAMS, stream_runs
+from fastconv.cpu.ahead import STATE_BYTES, STREAMS, stream_runs
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles
 from fastconv.cpu.panels import copy_rows, pack_weights, scatter_lanes
@@ -27,7 +27,7 @@ from fastconv.cpu.simd import lanes, load, store
 from fastconv.cpu.taps import View, backward_view, forward_view
 from fastconv.geometry import ConvGeometry
 
-INPUT, OUTPUT = 0, 1  # what is fetched ahead: the next task's input, and the lines that results will go to
+INPUT, OUTPUT = range(STREAMS)  # what is fetched ahead: the next task's input, and the lines that results will go to
 FEW_WEIGHTS = 1 << 15  # that one thread packs alone
 ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs little
 
@@ -191,10 +191,9 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
     panels = program.workspace(groups * blocks * depth * width)
     biases = program.workspace(groups * blocks * width)
     sums_size = schedule.most_pixels * width
-    streams_size = STREAMS * FIELDS * 8
-    scratch_size = streams_size // dtype.itemsize + max(images * sums_size + schedule.copy_size, schedule.n**2)
+    scratch_size = STATE_BYTES // dtype.itemsize + max(images * sums_size + schedule.copy_size, schedule.n**2)
     scratch, worker_step = program.worker_workspace(scratch_size)
-    sums = scratch + streams_size
+    sums = scratch + STATE_BYTES
     program.add(
         pack_weights, groups * blocks, alone=groups * blocks * depth * width < FEW_WEIGHTS,
         w=program.w, b=program.b, panels=panels, biases=biases,

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import jit
-from fastconv.cpu.ahead import FIELDS, STREAMS, stream_runs
+from fastconv.cpu.ahead import STATE_BYTES, stream_runs
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows
 from fastconv.cpu.panels import copy_rows, gather_lanes
@@ -196,10 +196,9 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, exact: bool = 
     packed_size = schedule.most_pixels * width
     most_channels = max(last - first for _, _, first, last in chunks)
     copy_size = most_channels * schedule.copy_plane + schedule.n if schedule.copied else 0
-    streams_size = STREAMS * FIELDS * 8
-    scratch_size = streams_size // dtype.itemsize + max(packed_size + copy_size, schedule.n**2)
+    scratch_size = STATE_BYTES // dtype.itemsize + max(packed_size + copy_size, schedule.n**2)
     scratch, worker_step = program.worker_workspace(scratch_size)
-    packed = scratch + streams_size
+    packed = scratch + STATE_BYTES
     program.add(
         sum_products, parts * groups * len(chunks),
         x=program.x, dy=program.dy, sums=sums, bias_sums=bias_sums,

@@ -224,17 +224,17 @@ def _prefetch_types(p, i):
     return (types.void, p, types.int64) if are(Pointer, p) and are(types.Integer, i) else None
 
 
-def _emit_prefetch(write: int, level: int) -> Callable:
-    def emit(b, sig, p, i):
-        flags = [ir.Constant(I32, v) for v in (write, level, 1)]
-        intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), address(b, p, i, ir.IntType(8)), *flags)
+def _ask_for(b: ir.IRBuilder, place: ir.Value, write: int, level: int) -> None:
+    flags = [ir.Constant(I32, v) for v in (write, level, 1)]
+    intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), place, *flags)
 
-    return emit
+
+def _emit_prefetch(write: int, level: int) -> Callable:
+    return lambda b, sig, p, i: _ask_for(b, address(b, p, i, ir.IntType(8)), write, level)
 
 
 def _emit_fetch(b, sig, place):
-    flags = [ir.Constant(I32, v) for v in (0, 2, 1)]
-    intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(place, ir.IntType(8).as_pointer()), *flags)
+    _ask_for(b, b.inttoptr(place, ir.IntType(8).as_pointer()), 0, 2)
 
 
 @primitive(lambda place: (types.void, types.int64) if are(types.Integer, place) else None, _emit_fetch)
