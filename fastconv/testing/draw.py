@@ -1,0 +1,56 @@
+"""Random geometries, and numbers whose sums or differences are exact."""
+
+from math import prod
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastconv.testing.cases import ConvCase
+
+
+def random_geometry(rng: np.random.Generator, outputs: int = 3000) -> ConvCase:
+    """Draw legal arguments of a two-dimensional convolution: any groups, stride, dilation, uneven padding and kernel.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    outputs : int
+        Rough limit on the number of outputs, which the reference computes one by one.
+    """
+    groups = int(rng.choice([1, 1, 1, 2, 3, 8]))
+    group_in, group_out = (int(rng.integers(1, 40 // groups + 1)) for _ in range(2))
+    batch = int(rng.integers(0, 4))
+    plane = max(1, outputs // (max(1, batch) * groups * group_out))
+    rows = int(rng.integers(1, min(12, plane) + 1))
+    columns = int(rng.integers(1, min(40, plane // rows) + 1))
+    axes = [_random_axis(rng, size) for size in (rows, columns)]
+    size, kernel, stride, dilation, padding = zip(*axes, strict=True)
+    x, w = (batch, groups * group_in, *size), (groups * group_out, group_in, *kernel)
+    return ConvCase("random", x, w, stride, padding, dilation, groups, bias=bool(rng.integers(2)))
+
+
+def _random_axis(rng: np.random.Generator, outputs: int) -> tuple[int, int, int, int, tuple[int, int]]:
+    """Return size, kernel, stride, dilation and padding of an axis that has about `outputs` outputs."""
+    kernel = int(rng.integers(1, 6))
+    stride, dilation = (int(rng.choice([1, 1, 2, 3])) for _ in range(2))
+    extent = dilation * (kernel - 1) + 1
+    before, after = (int(p) for p in rng.integers(0, extent + 1, 2))
+    spare = int(rng.integers(0, stride))  # elements at the end that no window reaches
+    size = (outputs - 1) * stride + extent + spare - before - after
+    return max(1, size), kernel, stride, dilation, (before, max(after, extent - before - max(1, size)))
+
+
+def exact_integers(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: DTypeLike = np.float32, largest: int = 4
+) -> np.ndarray:
+    """Draw integers from -`largest` to `largest`: float32 sums of up to a million of their products are exact.
+
+    Results can then be compared with ``array_equal``, whatever the order of summation.
+    """
+    return rng.integers(-largest, largest, shape, endpoint=True).astype(dtype)
+
+
+def distinct_numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw float64 numbers that lie 0.1 apart, none at 0: small changes move no maximum and cross no kink."""
+    n = prod(shape)
+    return ((rng.permutation(n) - n // 2 + 0.5) * 0.1).reshape(shape)
