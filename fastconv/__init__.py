@@ -18,7 +18,7 @@ from fastconv.ops import MODULES as _OPS
 
 __version__ = "0.1.0.dev0"
 
-_RUNTIME = ("set_num_threads", "get_num_threads", "clear_workspaces")
+_RUNTIME = ("set_num_threads", "get_num_threads", "set_flush_denormal", "clear_workspaces")
 _SUBMODULES = (
     "data",
     "init",

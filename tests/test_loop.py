@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fastconv
 from fastconv import ops, runtime
 from fastconv.cpu import elementwise, gemm, pool, softmax
 from fastconv.cpu.loop import Program, kernel
@@ -53,6 +54,36 @@ def test_each_task_is_done_once(threads, tasks, set_num_threads):
         program(counts, slots)
         np.testing.assert_array_equal(counts, calls)
         assert slots.min() >= 0 and slots.max() < threads
+
+
+@pytest.fixture
+def flush_denormals():
+    """Throw the switch for one test."""
+    if not fastconv.set_flush_denormal(True):
+        pytest.skip("this processor has no such switch")
+    yield
+    fastconv.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("flush_denormals")
+def test_denormal_numbers_are_zeros_where_that_is_asked_for(threads, set_num_threads):
+    set_num_threads(threads)
+    x, factor = np.full((8, 64), 1e-30, np.float32), np.array(1e-10, np.float32)
+    y = np.ones_like(x)
+    program = Program(F32, "x y")
+    program.add(scale, 8, x=program.x, y=program.y, factor=float(factor), n=64)
+    program(x, y)
+    assert not y.any()
+    assert (x * factor > 0).all()  # NumPy, in the same thread, never sees the switch
+    fastconv.set_flush_denormal(False)
+    program(x, y)
+    np.testing.assert_array_equal(y, x * factor)
+
+
+def test_switch_for_denormals_takes_a_flag():
+    with pytest.raises(TypeError, match="set_flush_denormal: mode must be"):
+        fastconv.set_flush_denormal("yes")
 
 
 def test_workers_have_scratch_memory_of_their_own(set_num_threads):
@@ -253,7 +284,8 @@ def test_a_forked_child_computes(layer):
     script = """
         import os, sys
         import numpy as np
-        from fastconv import ops, runtime
+        import fastconv
+from fastconv import ops, runtime
         runtime.set_num_threads(2)
         x = np.random.default_rng(0).standard_normal((64, 64, 32)).astype(np.float32)
         expected = ops.softmax(x)

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from fastconv import runtime
+from fastconv.runtime import cache, memory, threads
 
 
 @pytest.fixture
 def pool(monkeypatch):
     """Return an empty pool, for this test only."""
-    monkeypatch.setattr(runtime, "_pool", runtime._Pool())
-    return runtime._pool
+    monkeypatch.setattr(memory, "_pool", memory._Pool())
+    return memory._pool
 
 
 # ---- threads ---------------------------------------------------------------------------------------------------
@@ -43,11 +44,11 @@ def test_number_of_threads_is_kept(set_num_threads):
 
 
 def test_number_of_threads_from_the_environment(monkeypatch):
-    monkeypatch.setattr(runtime._State, "threads", None)
+    monkeypatch.setattr(threads._State, "threads", None)
     monkeypatch.setenv("FASTCONV_NUM_THREADS", "3")
     assert runtime.get_num_threads() == 3
     for wrong in ("0", "two", "-1", "1.5", "99999"):
-        monkeypatch.setattr(runtime._State, "threads", None)
+        monkeypatch.setattr(threads._State, "threads", None)
         monkeypatch.setenv("FASTCONV_NUM_THREADS", wrong)
         with pytest.raises(ValueError, match=f"FASTCONV_NUM_THREADS.*{wrong}"):
             runtime.get_num_threads()
@@ -93,14 +94,14 @@ def test_arrays_in_use_never_share_memory(pool):
 def test_size_classes():
     """At most an eighth is unused, whole cache lines, and never less than asked for."""
     for nbytes in [0, 1, 63, 64, 65, 1000, 4096, 4097, *(3**k for k in range(8, 39))]:
-        size = runtime._Pool.size_class(nbytes)
+        size = memory._Pool.size_class(nbytes)
         assert size >= max(nbytes, 1) and size % runtime.ALIGNMENT == 0
         assert size <= max(nbytes * 1.125, nbytes + runtime.ALIGNMENT)
-    assert runtime._Pool.size_class(1000) == runtime._Pool.size_class(1024)
+    assert memory._Pool.size_class(1000) == memory._Pool.size_class(1024)
 
 
 def test_the_pool_keeps_only_so_much(pool, monkeypatch):
-    monkeypatch.setattr(runtime, "POOL_LIMIT", 10_000)
+    monkeypatch.setattr(memory, "POOL_LIMIT", 10_000)
     arrays = [runtime.empty(4000, np.uint8) for _ in range(5)]
     del arrays
     assert 4000 <= pool._bytes <= 10_000
@@ -212,11 +213,11 @@ def test_two_processes_compile_at_once(tmp_path):
 
 def test_edited_sources_have_another_cache(tmp_path, monkeypatch):
     """Numba looks at one file; an edited helper in another one must not run old code."""
-    package = Path(runtime.__file__).parent
-    for name in ("cpu/simd_math.py", "jit.py", "runtime.py", "cpu/pool.py"):
+    package = Path(cache.__file__).parent.parent
+    for name in ("cpu/simd_math.py", "jit.py", "runtime/facts.py", "cpu/pool.py"):
         copy = tmp_path / "fastconv"
         shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        monkeypatch.setattr(runtime, "__file__", str(copy / "runtime.py"))
+        monkeypatch.setattr(cache, "__file__", str(copy / "runtime" / "cache.py"))
         before = runtime.source_hash.__wrapped__()
         (copy / "ops" / "activation.py").write_text("# no kernel")
         assert runtime.source_hash.__wrapped__() == before
@@ -231,7 +232,7 @@ def test_old_caches_are_removed(tmp_path):
         directory.mkdir()
     for directory in (old, other):
         os.utime(directory, (0, 0))
-    runtime._remove_old(current)
+    cache._remove_old(current)
     assert {path.name for path in tmp_path.iterdir()} == {"kernels-2", "kernels-3", "other"}
 
 

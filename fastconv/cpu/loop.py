@@ -28,6 +28,7 @@ from numba.extending import models, register_model
 from numpy.typing import NDArray
 
 from fastconv import jit, runtime
+from fastconv.cpu.denormals import FLUSH, float_control, set_float_control
 from fastconv.cpu.simd import ELEMENTS, I64, Pointer, primitive
 from fastconv.cpu.twin import TwinPointer
 
@@ -162,8 +163,10 @@ def next_task(counter: int) -> int:
 
 
 @jit.inline
-def work(function, block, counters, tasks, slot, workers):
+def work(function, block, counters, tasks, slot, workers, control):
     """Do what one worker does in a step: its share of the tasks, in order, then what others have left of theirs."""
+    before = float_control()
+    set_float_control(before | control)
     for k in range(workers):
         owner = (slot + k) % workers
         first, last = tasks * owner // workers, tasks * (owner + 1) // workers
@@ -171,11 +174,22 @@ def work(function, block, counters, tasks, slot, workers):
         while task < last:
             call_kernel(function, block, task, slot)
             task = first + next_task(counters + 8 * owner)
+    set_float_control(before)
+
+
+@jit.inline
+def work_alone(function, block, tasks, control):
+    """Do all tasks of a step, in order."""
+    before = float_control()
+    set_float_control(before | control)
+    for task in range(tasks):
+        call_kernel(function, block, task, 0)
+    set_float_control(before)
 
 
 INT64S = types.Array(types.int64, 1, "C")
 INT64S_2D = types.Array(types.int64, 2, "C")
-DRIVER = signature(types.int64, INT64S, INT64S, INT64S, INT64S_2D, INT64S_2D, INT64S, types.int64)
+DRIVER = signature(types.int64, INT64S, INT64S, INT64S, INT64S_2D, INT64S_2D, INT64S, types.int64, types.int64)
 
 
 @jit.inline
@@ -188,25 +202,23 @@ def placed(relative, bases, addresses):
     return blocks
 
 
-def _run_parallel(functions, tasks, most, relative, bases, addresses, workers):
+def _run_parallel(functions, tasks, most, relative, bases, addresses, workers, control):
     blocks, counters = placed(relative, bases, addresses), np.empty(workers, np.int64)
     for s in range(functions.size):
         block, busy = blocks.ctypes.data + 8 * blocks.shape[1] * s, min(workers, most[s])
         if busy == 1:
-            for task in range(tasks[s]):
-                call_kernel(functions[s], block, task, 0)
+            work_alone(functions[s], block, tasks[s], control)
         else:
             counters[:] = 0
             for slot in prange(busy):
-                work(functions[s], block, counters.ctypes.data, tasks[s], slot, busy)
+                work(functions[s], block, counters.ctypes.data, tasks[s], slot, busy, control)
     return blocks.size + counters.size  # a use at the end: numba frees an array after the last one that it sees
 
 
-def _run_serial(functions, tasks, most, relative, bases, addresses, workers):
+def _run_serial(functions, tasks, most, relative, bases, addresses, workers, control):
     blocks = placed(relative, bases, addresses)
     for s in range(functions.size):
-        for task in range(tasks[s]):
-            call_kernel(functions[s], blocks.ctypes.data + 8 * blocks.shape[1] * s, task, 0)
+        work_alone(functions[s], blocks.ctypes.data + 8 * blocks.shape[1] * s, tasks[s], control)
     return blocks.size  # as above
 
 
@@ -325,11 +337,12 @@ class Program:
         nbytes = self.nbytes + workers * self.nbytes_per_worker
         workspace = runtime.empty(nbytes, np.uint8) if nbytes else None
         addresses = self._addresses(arrays, workspace)
+        control = FLUSH if runtime.flushes_denormals() else 0
         if workers == 1:
-            _driver(False)(functions, tasks, most, relative, bases, addresses, 1)
+            _driver(False)(functions, tasks, most, relative, bases, addresses, 1, control)
             return
         with launch_lock():
-            _driver(True)(functions, tasks, most, relative, bases, addresses, workers)
+            _driver(True)(functions, tasks, most, relative, bases, addresses, workers, control)
 
     def _addresses(self, arrays: tuple, workspace: NDArray[np.uint8] | None) -> NDArray[np.int64]:
         *places, start = map(runtime.address, (*arrays, workspace))
