@@ -1,15 +1,20 @@
 """What all commands share: help in sections, names with suggestions, and mistakes that are answered in one line."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 MISTAKE, INTERRUPTED = 2, 130  # exit codes
 LARGEST = 2**63 - 1
@@ -141,6 +146,24 @@ def mistakes(*kinds: type[Exception], remedy: str = "") -> Iterator[None]:
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
         text = f"{text}; {remedy}" if remedy else text
         raise click.UsageError(text, click.get_current_context(silent=True)) from error
+
+
+@contextmanager
+def watching(console: Console) -> Iterator[None]:
+    """Show on a terminal what is going on: the first run compiles kernels."""
+    from fastconv import runtime
+
+    if not console.is_terminal:
+        yield
+        return
+    with console.status("measuring") as status:
+        stopwatching = runtime.on_compile(
+            lambda name: status.update(f"compiling kernels, on the first run only: {name}")
+        )
+        try:
+            yield
+        finally:
+            stopwatching()
 
 
 MODEL = Name("model", "fastconv.models", "MODELS")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fastconv.cli.base import COUNT, SEED, Command, Name, Option, Program, mistakes
+from fastconv.cli.base import COUNT, SEED, Command, Name, Option, Program, mistakes, watching
 
 PEER = Name("peer", "fastconv.bench.contenders", "PEERS")
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -85,3 +85,32 @@ def peers(against: list[str], threads: int, json_file: Path | None, png_file: Pa
     with mistakes(ValueError, OSError, ImportError):
         session = Session(against, threads, json_file, png_file, **options)
     raise SystemExit(session.run())
+
+
+@bench.command(cls=Command, section="Speed")
+@how("--threads", type=COUNT, default=1, help="CPU time is counted on one, else wall time.")
+@output("--png", "png_file", type=FILE, metavar="FILE", help="Time, speed and memory as curves.")
+def growth(threads: int, png_file: Path | None) -> None:
+    """Show how the cost of a convolution grows with batch, channels and size.
+
+    A 3 x 3 layer of 64 channels on 8 planes of 28 x 28; one of its sizes grows while the others stay. GFLOP/s count two
+    operations for each product of the direct sum, whatever the algorithm.
+    """
+    from fastconv import runtime
+    from fastconv.bench.growth import draw, measure, table
+    from fastconv.bench.table import open_console
+    from fastconv.cpu import peaks
+
+    with mistakes(ValueError, remedy="choose fewer --threads"):
+        runtime.set_num_threads(threads)
+    console = open_console()
+    with mistakes(OSError, ImportError):
+        if png_file:
+            png_file.open("ab").close()  # a path that cannot be written is told at once, not after a minute
+        with watching(console):
+            costs = measure()
+        console.print(table(costs, console.is_terminal))
+        if png_file:
+            where = f"{threads} thread{'s' if threads > 1 else ''}"
+            draw(png_file, costs, peaks.measure()["float32"], f"A 3 x 3 convolution in float32, {where}")
+            click.echo(f"drawn: {png_file}")

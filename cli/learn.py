@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastconv.cli.base import COUNT, Command, Option, mistakes
+from fastconv.cli.base import COUNT, Command, Option, mistakes, watching
 from fastconv.cli.bench import Group
 
 if TYPE_CHECKING:
@@ -94,7 +92,7 @@ def conv2d(
     from fastconv.bench.table import open_console
 
     console, item = open_console(), np.dtype(dtype)
-    with mistakes(MemoryError), _watching(console):
+    with mistakes(MemoryError), watching(console):
         roofline = None if no_measure else Roofline.measure(geometry, item)
         passes = explain(geometry, item, measured=not no_measure)
     for name, text in _facts(geometry, item, roofline, threads, options).items():
@@ -119,24 +117,6 @@ def _set_threads(threads: int) -> None:
     from fastconv import runtime
 
     runtime.set_num_threads(threads)
-
-
-@contextmanager
-def _watching(console: Console) -> Iterator[None]:
-    """Show on a terminal what is going on: the first run compiles kernels."""
-    from fastconv import runtime
-
-    if not console.is_terminal:
-        yield
-        return
-    with console.status("measuring") as status:
-        stop_watching = runtime.on_compile(
-            lambda name: status.update(f"compiling kernels, on the first run only: {name}")
-        )
-        try:
-            yield
-        finally:
-            stop_watching()
 
 
 def _facts(

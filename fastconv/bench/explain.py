@@ -125,12 +125,12 @@ def _measure(kind: str, ways: Sequence[Candidate], geometry: ConvGeometry, dtype
         if number >= LEAST_ROUNDS and time.perf_counter() > start + MOST_SECONDS:
             break
         for name, plan in plans.items():
-            best[name] = min(best[name], _turn(lambda plan=plan: plan(*arrays)))
+            best[name] = min(best[name], fastest_run(lambda plan=plan: plan(*arrays)))
     return best
 
 
-def _turn(run: Callable[[], None]) -> float:
-    """Return the shortest time of some runs, after one that compiles and fills the caches.
+def fastest_run(run: Callable[[], None]) -> float:
+    """Return the shortest time of some runs, in seconds, after one that compiles and fills the caches.
 
     It is CPU time with one thread, which other work on the machine disturbs least, else wall time.
     """
