@@ -7,8 +7,8 @@ https://arxiv.org/abs/1801.04381.
 
 import numpy as np
 
-from fastconv.layers import Dropout, Identity, Layer, ReLU, ReLU6, Sequential, Sum
-from fastconv.models.parts import conv_norm, head
+from fastconv.layers import Dropout, Flatten, GlobalAvgPool2d, Identity, Layer, Linear, ReLU6, Sequential, Sum
+from fastconv.models.parts import conv_norm, head, unit
 
 
 def scaled(channels: int, width: float) -> int:
@@ -25,10 +25,11 @@ def scaled(channels: int, width: float) -> int:
 PAIRS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 
 
-def separable(in_channels: int, channels: int, stride: int, *, rng: np.random.Generator) -> list[Layer]:
+def separable(in_channels: int, channels: int, stride: int, *, rng: np.random.Generator) -> Sequential:
     """Return a depthwise 3x3 convolution and one of 1x1: figure 3, right."""
-    depthwise = conv_norm(in_channels, in_channels, 3, stride, groups=in_channels, rng=rng)
-    return [*depthwise, ReLU(), *conv_norm(in_channels, channels, 1, rng=rng), ReLU()]
+    return Sequential(
+        unit(in_channels, in_channels, 3, stride, groups=in_channels, rng=rng), unit(in_channels, channels, 1, rng=rng)
+    )
 
 
 def mobilenet_v1(
@@ -46,11 +47,11 @@ def mobilenet_v1(
     """
     rng = np.random.default_rng(seed)
     channels = scaled(32, width)
-    layers = [*conv_norm(in_channels, channels, 3, 2, rng=rng), ReLU()]
+    layers = [unit(in_channels, channels, 3, 2, rng=rng)]
     for maps, stride in PAIRS:
-        layers.append(Sequential(*separable(channels, scaled(maps, width), stride, rng=rng)))
+        layers.append(separable(channels, scaled(maps, width), stride, rng=rng))
         channels = scaled(maps, width)
-    model = Sequential(*layers, *head(channels, num_classes, rng=rng))
+    model = Sequential({"features": Sequential(*layers)} | head(channels, num_classes, rng=rng))
     model.input_shape = (in_channels, 224, 224)
     return model
 
@@ -76,11 +77,11 @@ def inverted_residual(
 
     Table 1 and figure 4. The input is added where that has the same shape.
     """
-    inner = in_channels * expansion
-    expand = [] if expansion == 1 else [*conv_norm(in_channels, inner, 1, rng=rng), ReLU6()]
-    depthwise = [*conv_norm(inner, inner, 3, stride, groups=inner, rng=rng), ReLU6()]
-    main = Sequential(*expand, *depthwise, *conv_norm(inner, channels, 1, rng=rng))
-    return Sum(main, Identity()) if stride == 1 and in_channels == channels else main
+    inner, options = in_channels * expansion, {"activation": ReLU6, "rng": rng}
+    expand = [] if expansion == 1 else [unit(in_channels, inner, 1, **options)]
+    depthwise = unit(inner, inner, 3, stride, groups=inner, **options)
+    main = Sequential({"conv": Sequential(*expand, depthwise, *conv_norm(inner, channels, 1, rng=rng))})
+    return Sum({"": main, "skip": Identity()}) if stride == 1 and in_channels == channels else main
 
 
 def mobilenet_v2(
@@ -93,7 +94,7 @@ def mobilenet_v2(
 ) -> Sequential:
     """Build MobileNet v2 for images of 224 x 224; it takes other sizes, too. 3,504,872 parameters.
 
-    Layers and their order are torchvision's. The last layer starts as every `fastconv.layers.Linear` does.
+    Layers, their order and names are torchvision's. The last layer starts as every `fastconv.layers.Linear` does.
 
     Parameters
     ----------
@@ -107,15 +108,21 @@ def mobilenet_v2(
     """
     rng = np.random.default_rng(seed)
     channels, last = scaled(32, width), scaled(1280, max(1.0, width))
-    layers = [*conv_norm(in_channels, channels, 3, 2, rng=rng), ReLU6()]
+    layers = [unit(in_channels, channels, 3, 2, activation=ReLU6, rng=rng)]
     for expansion, maps, repetitions, first_stride in BOTTLENECKS:
         for stride in (first_stride, *[1] * (repetitions - 1)):
             layers.append(inverted_residual(channels, scaled(maps, width), stride, expansion, rng=rng))
             channels = scaled(maps, width)
-    *pool, linear = head(last, num_classes, rng=rng)
+    layers.append(unit(channels, last, 1, activation=ReLU6, rng=rng))
+    linear = Linear(last, num_classes, rng=rng)
+    classifier = Sequential(Dropout(dropout, rng=rng), linear)
     model = Sequential(
-        *[*layers, *conv_norm(channels, last, 1, rng=rng), ReLU6()],
-        *[*pool, Dropout(dropout, rng=rng), linear],
+        {
+            "features": Sequential(*layers),
+            "avgpool": GlobalAvgPool2d(),
+            "flatten": Flatten(),
+            "classifier": classifier,
+        }
     )
     model.input_shape = (in_channels, 224, 224)
     return model

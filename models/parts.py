@@ -1,8 +1,12 @@
 """What the families share: a convolution with the normalisation after it, and the head of a classifier."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from fastconv.layers import BatchNorm2d, Conv2d, Flatten, GlobalAvgPool2d, Layer, Linear
+from fastconv.layers import BatchNorm2d, Conv2d, Flatten, GlobalAvgPool2d, Layer, Linear, ReLU, Sequential
+
+Layers = dict[str, Layer]  # by the names that their parameters have, torchvision's where it has the model
 
 
 def conv_norm(
@@ -20,6 +24,19 @@ def conv_norm(
     return [conv, BatchNorm2d(channels)]
 
 
-def head(channels: int, num_classes: int, *, rng: np.random.Generator) -> list[Layer]:
+def unit(*sizes: int, activation: Callable[[], Layer] = ReLU, **options) -> Sequential:
+    """Return a convolution, its normalisation and an activation: what most networks are chains of.
+
+    Parameters
+    ----------
+    *sizes, **options
+        What `conv_norm` takes.
+    activation : callable
+        Makes the layer at the end.
+    """
+    return Sequential(*conv_norm(*sizes, **options), activation())
+
+
+def head(channels: int, num_classes: int, *, rng: np.random.Generator) -> Layers:
     """Return the layers from maps to scores, for maps of any size."""
-    return [GlobalAvgPool2d(), Flatten(), Linear(channels, num_classes, rng=rng)]
+    return {"avgpool": GlobalAvgPool2d(), "flatten": Flatten(), "fc": Linear(channels, num_classes, rng=rng)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv.layers import ReLU, Sequential
 from fastconv.models.parts import conv_norm, head
-from fastconv.models.resnet import basic, plain, residual, stages
+from fastconv.models.resnet import basic, numbered, plain, residual, stages
 
 WIDTHS = (16, 32, 64)
 
@@ -52,9 +52,10 @@ def resnet_cifar(
     rng = np.random.default_rng(seed)
     unit = partial(residual, zero_init=zero_init) if shortcuts else plain
     model = Sequential(
-        *[*conv_norm(in_channels, 16, 3, rng=rng), ReLU()],
-        *stages(basic, unit, 16, [(width, count) for width in WIDTHS], rng=rng),
-        *head(64, num_classes, rng=rng),
+        numbered(conv_norm(in_channels, 16, 3, rng=rng))
+        | {"relu": ReLU()}
+        | stages(basic, unit, 16, [(width, count) for width in WIDTHS], rng=rng)
+        | head(64, num_classes, rng=rng)
     )
     model.input_shape = (in_channels, 32, 32)
     return model

@@ -7,6 +7,7 @@ from fastconv.layers import (
     AvgPool2d,
     Concat,
     Conv2d,
+    Dropout,
     Flatten,
     Gate,
     Identity,
@@ -152,3 +153,39 @@ def test_the_remedy_works():
     expected = Sequential(Flatten(), linear)(x)
     np.testing.assert_allclose(conv(x)[:, :, 0, 0], expected, rtol=1e-5, atol=1e-6)
     assert conv(np.zeros((2, 3, 8, 8), np.float32)).shape == (2, 5, 5, 5)
+
+
+# ---- names
+
+
+def linear():
+    return Linear(3, 3, rng=0)
+
+
+def test_a_dict_names_layers_and_a_nameless_one_adds_nothing():
+    unit = Sequential({"": Sum({"": Sequential({"fc1": linear(), "fc2": linear()}), "skip": linear()}), "relu": ReLU()})
+    assert [name for name, _ in unit.named_parameters()] == [
+        f"{layer}.{key}" for layer in ("fc1", "fc2", "skip") for key in ("weight", "bias")
+    ]
+    numbered = Sequential(Sum(Sequential(*unit[0].children[""]), unit[0].children["skip"]), ReLU())
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(unit(x), numbered(x))
+    unit.load_state_dict(unit.state_dict())
+
+
+def test_names_that_would_meet_are_refused():
+    with pytest.raises(ValueError, match=r"Sum: two layers in it are called \['fc'\]"):
+        Sum({"": Sequential({"fc": linear()}), "fc": linear()})
+
+
+def test_a_gate_has_two_layers():
+    with pytest.raises(ValueError, match="Gate: a trunk and a gate are needed, got 1"):
+        Gate(Identity())
+
+
+def test_counters_may_be_missing_from_a_file():
+    model = Sequential(Dropout(0.5), linear())
+    state = {key: array for key, array in model.state_dict().items() if key != "0.passes"}
+    assert model.load_state_dict(state) == ([], [])
+    with pytest.raises(ValueError, match="missing: 1.bias"):
+        model.load_state_dict({key: array for key, array in state.items() if key != "1.bias"})

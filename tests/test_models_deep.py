@@ -70,7 +70,7 @@ def test_a_width_scales_the_channels():
     assert [scaled(16, width) for width in (0.1, 0.5, 1, 1.4)] == [8, 8, 16, 24]
     assert mobilenet_v1(width=0.25).parameter_count == 470_072
     assert mobilenet_v2(width=0.5).parameter_count == 1_968_680
-    assert mobilenet_v2(width=1.4)[-1].in_features == 1792 and mobilenet_v2(width=0.5)[-1].in_features == 1280
+    assert mobilenet_v2(width=1.4)[-1][-1].in_features == 1792 and mobilenet_v2(width=0.5)[-1][-1].in_features == 1280
 
 
 def test_depths():
@@ -101,7 +101,7 @@ def test_how_layers_start():
 def test_units_that_start_as_identities(build):
     model = build(zero_init=True)
     sums = [layer for _, layer in model.named_layers() if isinstance(layer, Sum)]
-    lasts = [list(unit.children.values())[0][-1] for unit in sums]
+    lasts = [unit.children[""][-1] for unit in sums]
     assert sums and not any(last.params["weight"].any() for last in lasts)
 
 

@@ -104,7 +104,7 @@ class Layer:
     buffers : dict of str to ndarray, optional
         Other state of the layer, such as running statistics: saved and loaded like parameters, but not trained.
     children : dict of str to Layer, optional
-        Layers that it is made of.
+        Layers that it is made of. One may be called '': what is in it is named as if it stood in the layer itself.
 
     Attributes
     ----------
@@ -120,6 +120,7 @@ class Layer:
     input_shape: Shape | None = None
     rectifies = False  # whether the layer has taken a ReLU that followed it; see `merged`
     adds = False  # whether the layer can take an addend; see `plus`
+    counters: frozenset[str] = frozenset()  # buffers that count passes: a file of weights may lack them
 
     def __init__(
         self,
@@ -135,6 +136,10 @@ class Layer:
         for name, child in self.children.items():
             if not isinstance(child, Layer):
                 raise TypeError(f"{type(self).__name__}: {name!r} must be a Layer, got {child!r}")
+        nameless = self.children.get("")
+        shared = set() if nameless is None else (nameless.params | nameless.children).keys() & self.children.keys()
+        if shared - {""}:
+            raise ValueError(f"{type(self).__name__}: two layers in it are called {sorted(shared - {''})}")
 
     # ---- what a subclass defines
 
@@ -307,14 +312,17 @@ class Layer:
         Returns
         -------
         missing, unexpected : list of str
-            Names that only the layer has, and names that only `state` has.
+            Names that only the layer has, but for `counters`, and names that only `state` has.
 
         Raises
         ------
         ValueError
             The names or shapes differ; the message lists them.
         """
-        return load_arrays(type(self).__name__, self._named_state(), state, strict)
+        counters = {
+            join_names(name, key) for name, layer in self.named_layers() for key in layer.counters & layer.buffers.keys()
+        }
+        return load_arrays(type(self).__name__, self._named_state(), state, strict, counters)
 
     def _named_state(self) -> dict[str, np.ndarray]:
         return {
@@ -344,5 +352,5 @@ class Layer:
 
 
 def join_names(parent: str, name: str) -> str:
-    """Return the dotted name of what is called `name` in `parent`."""
-    return f"{parent}.{name}" if parent else name
+    """Return the dotted name of what is called `name` in `parent`. A layer called '' adds nothing to a name."""
+    return f"{parent}.{name}" if parent and name else parent or name

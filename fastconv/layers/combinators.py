@@ -1,9 +1,11 @@
 """Layers made of layers: one after another, or side by side with one result.
 
-They make an architecture readable as algebra; a residual unit is ``Sequential(Sum(main, Identity()), ReLU())``.
+They make an architecture readable as algebra; a residual unit is ``Sequential(Sum(main, Identity()), ReLU())``. Layers
+are numbered in the names of parameters, unless one dict gives them names. A name of '' is left out, so that names need
+not follow the nesting: ``Sum({"": Sequential({"conv": main}), "skip": Identity()})`` has a 'conv.weight'.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from itertools import accumulate
 from typing import overload
@@ -34,12 +36,12 @@ class Sequential(Layer):
 
     Parameters
     ----------
-    *layers : Layer
-        They are called '0', '1', ... in the names of parameters.
+    *layers : Layer, or one dict of str to Layer
+        They are called '0', '1', ... in the names of parameters; a dict has other names.
     """
 
-    def __init__(self, *layers: Layer):
-        super().__init__(children=_numbered(layers))
+    def __init__(self, *layers: Layer | Mapping[str, Layer]):
+        super().__init__(children=_named(layers))
 
     def __len__(self) -> int:
         """Return the number of layers."""
@@ -166,12 +168,12 @@ class Sum(Branches):
 
     Parameters
     ----------
-    *branches : Layer
+    *branches : Layer, or one dict of str to Layer
         At least one; they give equal shapes.
     """
 
-    def __init__(self, *branches: Layer):
-        super().__init__(children=_numbered(branches))
+    def __init__(self, *branches: Layer | Mapping[str, Layer]):
+        super().__init__(children=_named(branches))
         _require_branches(self)
 
     def _main_and_skip(self) -> tuple[Layer, Layer] | None:
@@ -223,7 +225,7 @@ class Mean(Sum):
 
     Parameters
     ----------
-    *branches : Layer
+    *branches : Layer, or one dict of str to Layer
         At least one; they give equal shapes.
     """
 
@@ -241,12 +243,12 @@ class Concat(Branches):
 
     Parameters
     ----------
-    *branches : Layer
+    *branches : Layer, or one dict of str to Layer
         At least one; their shapes differ in axis 1 only.
     """
 
-    def __init__(self, *branches: Layer):
-        super().__init__(children=_numbered(branches))
+    def __init__(self, *branches: Layer | Mapping[str, Layer]):
+        super().__init__(children=_named(branches))
         _require_branches(self)
 
     def combined_shape(self, shapes: list[Shape]) -> Shape:
@@ -269,14 +271,15 @@ class Gate(Branches):
 
     Parameters
     ----------
-    trunk : Layer
-        Gives (N, C, ...).
-    gate : Layer
-        Gives the same shape, or 1 in place of any axis after the channels: (N, C, 1, 1) has one factor per channel.
+    *branches : Layer, or one dict of str to Layer
+        The trunk gives (N, C, ...); the gate the same shape, or 1 in place of any axis after the channels: (N, C, 1, 1)
+        has one factor per channel.
     """
 
-    def __init__(self, trunk: Layer, gate: Layer):
-        super().__init__(children={"trunk": trunk, "gate": gate})
+    def __init__(self, *branches: Layer | Mapping[str, Layer]):
+        super().__init__(children=_named(branches, ("trunk", "gate")))
+        if len(self.children) != 2:
+            raise ValueError(f"Gate: a trunk and a gate are needed, got {len(self.children)} layers")
 
     def combined_shape(self, shapes: list[Shape]) -> Shape:
         """See `Branches.combined_shape`."""
@@ -299,8 +302,11 @@ class Gate(Branches):
         return _fresh(np.multiply, trunk, gate), split
 
 
-def _numbered(layers: tuple[Layer, ...]) -> dict[str, Layer]:
-    return {str(i): layer for i, layer in enumerate(layers)}
+def _named(layers: tuple[Layer | Mapping[str, Layer], ...], names: tuple[str, ...] = ()) -> dict[str, Layer]:
+    """Return the layers of one dict as they are named there, others by `names`, or else numbered."""
+    if len(layers) == 1 and isinstance(layers[0], Mapping):
+        return dict(layers[0])
+    return {names[i] if i < len(names) else str(i): layer for i, layer in enumerate(layers)}
 
 
 def _require_branches(layer: Layer) -> None:

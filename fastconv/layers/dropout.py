@@ -36,6 +36,8 @@ class Dropout(Layer):
         `p` is no number, or outside its range.
     """
 
+    counters = frozenset({"passes"})
+
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None):
         if isinstance(p, bool) or not isinstance(p, Real):
             raise TypeError(f"Dropout: p must be a number, got {p!r}")

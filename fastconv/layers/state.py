@@ -1,6 +1,6 @@
 """Named arrays from elsewhere, copied into named arrays of our own: all of them, or none."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -8,7 +8,11 @@ _NAMES_SHOWN = 6  # of a list of names in an error, which is to fit on a termina
 
 
 def load_arrays(
-    owner: str, targets: Mapping[str, np.ndarray], source: Mapping[str, np.ndarray], strict: bool = True
+    owner: str,
+    targets: Mapping[str, np.ndarray],
+    source: Mapping[str, np.ndarray],
+    strict: bool = True,
+    optional: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
     """Copy every array of `source` into the one of the same name in `targets`, after all of them have been checked.
 
@@ -21,6 +25,8 @@ def load_arrays(
     source : mapping of str to ndarray
     strict : bool
         Whether missing and unexpected names are errors.
+    optional : collection of str
+        Names in `targets` that may be missing.
 
     Returns
     -------
@@ -33,7 +39,7 @@ def load_arrays(
         Names are missing or unexpected, shapes differ, or a dtype cannot be converted. Nothing has been copied then.
     """
     source = {name: np.asarray(array) for name, array in source.items()}
-    missing = [name for name in targets if name not in source]
+    missing = [name for name in targets if name not in source and name not in optional]
     unexpected = [name for name in source if name not in targets]
     shared = [(name, array, source[name]) for name, array in targets.items() if name in source]
     shapes = [(name, old.shape, new.shape) for name, old, new in shared]
