@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastconv import ops
-from fastconv.testing import CONV_CASES, POOL_CASES, error_bound, random_geometry
+from fastconv.testing import CONV_CASES, POOL_CASES, error_bound, random_deform_case, random_geometry
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -79,6 +79,44 @@ def test_conv2d_in_networks(case, rng):
     products = (case.w[1] * taps, case.geometry.group_out * taps, places, places)
     for result, exact, magnitude, n in zip(results, (value, *gradients), (size, *sizes), products, strict=True):
         assert np.all(np.abs(result - exact) <= error_bound(magnitude, n, np.float32))
+
+
+def sampled_conv2d(x, offset, w, b, mask, case):
+    """Deformable convolution as PyTorch can say it: `grid_sample` for each tap, and a product."""
+    shapes, (n, _, rows, columns) = case.geometry, x.shape
+    outputs, parts = shapes.conv.output_size, n * case.offset_groups
+    offset = offset.view(parts, shapes.taps, 2, *outputs)
+    window, samples = shapes.conv.window, []
+    for number, tap in enumerate(np.ndindex(window.kernel)):
+        places = []
+        for axis, size in enumerate((rows, columns)):
+            start = torch.arange(outputs[axis]) * window.stride[axis] - window.padding[axis][0]
+            shape = (-1, 1) if axis == 0 else (1, -1)
+            place = start.view(shape) + tap[axis] * window.dilation[axis] + offset[:, number, axis]
+            places.append((2 * place + 1) / size - 1)
+        grid = torch.stack(places[::-1], -1)
+        sample = F.grid_sample(x.view(parts, -1, rows, columns), grid, padding_mode="zeros", align_corners=False)
+        samples.append(sample if mask is None else sample * mask.view(parts, shapes.taps, 1, *outputs)[:, number])
+    read = torch.stack(samples, 2).view(n, shapes.conv.groups, -1, outputs[0] * outputs[1])
+    y = w.reshape(1, shapes.conv.groups, -1, read.shape[2]) @ read
+    return y.view(n, len(w), *outputs) + (0 if b is None else b.view(-1, 1, 1))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_deform_conv2d(seed):
+    rng = np.random.default_rng(seed)
+    case = random_deform_case(rng)
+    shapes = case.geometry
+    x, w, b, dy = (rng.standard_normal(shape) for shape in (case.x, case.w, case.w[:1], shapes.conv.y_shape))
+    offset, mask = 3 * rng.standard_normal(shapes.offset_shape), rng.standard_normal(shapes.mask_shape)
+    b, mask = b if case.bias else None, mask if case.masked else None
+    arrays, options = (x, offset, w, b), case.options | {"mask": mask}
+    expected, gradients = evaluate(lambda *arrays: sampled_conv2d(*arrays, case), dy, (*arrays, mask))
+    found = ops.deform_conv2d(*arrays, **options), *ops.deform_conv2d_backward(dy, *arrays, **options)
+    for actual, value in zip(found, (expected, *gradients), strict=True):
+        assert (actual is None) == (value is None)
+        if actual is not None:
+            np.testing.assert_allclose(actual, value, rtol=0, atol=1e-11 * np.abs(value).max(initial=1))
 
 
 def random_pool(rng):

@@ -11,6 +11,7 @@ from fastconv.layers import (
     AvgPool2d,
     Concat,
     Conv2d,
+    DeformConv2d,
     Flatten,
     Gate,
     GlobalAvgPool2d,
@@ -31,10 +32,20 @@ from fastconv.layers import (
 )
 from fastconv.testing import gradcheck
 
+
+def deformable():
+    """Return a layer whose taps do not lie on pixels, where the slopes would jump."""
+    layer = DeformConv2d(4, 2, (3, 2), (2, 1), 1, groups=2, offset_groups=2, rng=12)
+    layer.params["offset.weight"][:] = np.random.default_rng(12).uniform(-0.01, 0.01, (36, 4, 3, 2))
+    layer.params["offset.bias"][:] = np.linspace(-1.7, 1.8, 36)
+    return layer
+
+
 # (layer, shape of its input)
 LAYERS = {
     "conv": (lambda: Conv2d(2, 3, 3, padding=1, rng=1), (2, 2, 5, 4)),
     "conv_options": (lambda: Conv2d(4, 6, (3, 2), (2, 1), ((1, 0), (2, 1)), 2, 2, bias=False, rng=2), (1, 4, 7, 6)),
+    "deform_conv": (deformable, (2, 4, 5, 4)),
     "linear": (lambda: Linear(5, 3, rng=3), (4, 5)),
     "linear_no_bias": (lambda: Linear(5, 3, bias=False, rng=4), (2, 3, 5)),
     "max_pool": (lambda: MaxPool2d(2), (2, 3, 6, 5)),

@@ -37,7 +37,7 @@ from fastconv.cpu.simd import (
     sum_lanes,
     transpose,
 )
-from fastconv.cpu.simd_math import constant, magnitude, nearest, scale_by_power, with_sign
+from fastconv.cpu.simd_math import constant, floor, magnitude, nearest, scale_by_power, to_integers, with_sign
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 ARRAYS = {"x": "real", "y": "real", "z": "real", "out": "real", "small": "uint8", "mid": "int32", "wide": "int64"}
@@ -59,7 +59,7 @@ def values(args, task, slot):
         x + y, x - y, x * y, x / y, square_root(x), nearest(x), magnitude(x), with_sign(x, y), scale_by_power(x, z),
         constant(x, 1.5, 2.5), splat(args.x, args.y[0]), splat(x, args.y[1]),
         select((x < y) & (y >= z), x, y), select((x <= y) | (x > z), x, y), select(~(x == y), x, z),
-        select(x != y, x, z),
+        select(x != y, x, z), floor(x),
     )  # fmt: skip
     place = 0
     for result in results:
@@ -101,6 +101,8 @@ def integers(args, task, slot):
     store(args.wide, 100, mid * wide, mask)
     store(args.wide, 200, select(small == counted, small, counted))
     store(args.mid, 200, select(small < counted, mid, counted))
+    store(args.mid, 300, to_integers(floor(load(x, 0))))
+    store(args.mid, 400, to_integers(load(x, 0) * splat(x, 1e15)))
 
 
 @kernel(**ARRAYS, n="int", k="int")

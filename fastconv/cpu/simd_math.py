@@ -15,8 +15,20 @@ from llvmlite import ir
 from numba.core import types
 
 from fastconv import jit
-from fastconv.cpu.primitive import ELEMENTS, I32, Vector, are, broadcast, intrinsic, mangled, primitive
+from fastconv.cpu.primitive import (
+    ELEMENTS,
+    I32,
+    Vector,
+    are,
+    broadcast,
+    integers_beside,
+    intrinsic,
+    mangled,
+    primitive,
+)
 from fastconv.cpu.simd import fma, select, splat
+
+FARTHEST_INTEGER = 1 << 30
 
 # ---- constants of both precisions ------------------------------------------------------------------------------
 
@@ -84,6 +96,12 @@ def nearest(x):
     return np.rint(x)
 
 
+@primitive(_one_vector, _emit_named("floor"))
+def floor(x):
+    """Largest whole number that is not above each lane."""
+    return np.floor(x)
+
+
 @primitive(_one_vector, _emit_named("fabs"))
 def magnitude(x):
     """Absolute value."""
@@ -94,6 +112,23 @@ def magnitude(x):
 def with_sign(x, y):
     """Lanes of x with the signs of y."""
     return np.copysign(x, y)
+
+
+def _emit_integers(b, sig, x):
+    lanes = sig.return_type.llvm
+    name = f"llvm.fptosi.sat.{mangled(lanes)}.{mangled(x.type)}"
+    limit = ir.Constant(lanes, [FARTHEST_INTEGER] * lanes.count)
+    low = ir.Constant(lanes, [-FARTHEST_INTEGER] * lanes.count)
+    n = intrinsic(b, name, lanes, x)
+    n = b.select(b.icmp_signed(">", n, limit), limit, n)
+    return b.select(b.icmp_signed("<", n, low), low, n)
+
+
+@primitive(lambda x: (integers_beside(x), x) if _one_vector(x) else None, _emit_integers)
+def to_integers(x):
+    """Whole numbers as integers; those beyond +-2**30 become that, so that a few can be added, and NaN 0."""
+    limited = np.clip(np.nan_to_num(x, nan=0, posinf=FARTHEST_INTEGER), -FARTHEST_INTEGER, FARTHEST_INTEGER)
+    return limited.astype(f"i{x.dtype.itemsize}")
 
 
 def _emit_scale(b, sig, x, n):

@@ -12,6 +12,7 @@ from fastconv.layers.arena import Arena
 from fastconv.layers.base import Layer
 from fastconv.layers.combinators import Concat, Gate, Identity, Mean, Sequential, Sum
 from fastconv.layers.conv import Conv2d
+from fastconv.layers.deform_conv import DeformConv2d
 from fastconv.layers.dense import Flatten, Linear
 from fastconv.layers.dropout import Dropout
 from fastconv.layers.fold import fold_batch_norm
@@ -26,6 +27,7 @@ __all__ = [
     "BatchNorm2d",
     "Concat",
     "Conv2d",
+    "DeformConv2d",
     "Dropout",
     "Flatten",
     "Gate",

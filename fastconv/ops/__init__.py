@@ -10,6 +10,7 @@ from typing import Any
 # The one table of public operations. Each has its gradient, named with ``_backward``, in the same module.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "conv": ("conv2d",),
+    "deform_conv": ("deform_conv2d",),
     "pool": ("max_pool2d", "avg_pool2d"),
     "dense": ("linear",),
     "norm": ("batch_norm",),

@@ -20,6 +20,7 @@ from fastconv.reference.activation import (
     tanh_backward,
 )
 from fastconv.reference.conv import conv2d, conv2d_backward
+from fastconv.reference.deform import deform_conv2d, deform_conv2d_backward
 from fastconv.reference.linear import linear, linear_backward
 from fastconv.reference.loss import cross_entropy, cross_entropy_backward
 from fastconv.reference.norm import batch_norm, batch_norm_backward
@@ -46,6 +47,8 @@ __all__ = [
     "conv2d_backward",
     "cross_entropy",
     "cross_entropy_backward",
+    "deform_conv2d",
+    "deform_conv2d_backward",
     "flatten",
     "flatten_backward",
     "linear",

@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv.testing.cases import ConvCase
+from fastconv.testing.cases import ConvCase, DeformCase
 
 
 def random_geometry(rng: np.random.Generator, outputs: int = 3000) -> ConvCase:
@@ -27,6 +27,18 @@ def random_geometry(rng: np.random.Generator, outputs: int = 3000) -> ConvCase:
     size, kernel, stride, dilation, padding = zip(*axes, strict=True)
     x, w = (batch, groups * group_in, *size), (groups * group_out, group_in, *kernel)
     return ConvCase("random", x, w, stride, padding, dilation, groups, bias=bool(rng.integers(2)))
+
+
+def random_deform_case(rng: np.random.Generator) -> DeformCase:
+    """Draw legal arguments of a small deformable convolution: any groups, of channels and of offsets, and options."""
+    groups, offset_groups = (int(rng.choice([1, 1, 2, 3])) for _ in range(2))
+    group_in = offset_groups * int(rng.integers(1, 40 // (groups * offset_groups) + 1))
+    group_out, batch = int(rng.integers(1, 20 // groups + 1)), int(rng.integers(1, 3))
+    axes = [_random_axis(rng, int(rng.integers(1, 6))) for _ in range(2)]
+    size, kernel, stride, dilation, padding = zip(*axes, strict=True)
+    x, w = (batch, groups * group_in, *size), (groups * group_out, group_in, *kernel)
+    masked, bias = (bool(rng.integers(2)) for _ in range(2))
+    return DeformCase("random", x, w, offset_groups, stride, padding, dilation, masked, bias)
 
 
 def _random_axis(rng: np.random.Generator, outputs: int) -> tuple[int, int, int, int, tuple[int, int]]:
