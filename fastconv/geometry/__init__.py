@@ -15,7 +15,8 @@ The dataclasses are frozen and hashable: equal geometries share whatever is comp
 
 from fastconv.arguments import Ints
 from fastconv.geometry.conv import ConvGeometry
+from fastconv.geometry.conv_transpose import ConvTransposeGeometry
 from fastconv.geometry.pool import PoolGeometry
 from fastconv.geometry.window import Window
 
-__all__ = ["ConvGeometry", "Ints", "PoolGeometry", "Window"]
+__all__ = ["ConvGeometry", "ConvTransposeGeometry", "Ints", "PoolGeometry", "Window"]
