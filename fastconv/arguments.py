@@ -127,8 +127,8 @@ def _check_range(op: str, name: str, numbers: Ints, low: int, high: int, value: 
         raise ValueError(f"{op}: {name} must be <= {limit}, got {value!r}")
 
 
-def as_needs(op: str, needs: object, gradients: tuple[str, ...] = ("dx", "dw", "db")) -> tuple[bool, ...]:
+def as_needs(op: str, needs: object, names: tuple[str, ...] = ("dx", "dw", "db")) -> tuple[bool, ...]:
     """Return which of the gradients are wanted."""
-    if not isinstance(needs, tuple | list) or len(needs) != len(gradients):
-        raise TypeError(f"{op}: needs must be {len(gradients)} bools, for {', '.join(gradients)}, got {needs!r}")
+    if not isinstance(needs, tuple | list) or len(needs) != len(names):
+        raise TypeError(f"{op}: needs must be {len(names)} bools, for {', '.join(names)}, got {needs!r}")
     return tuple(map(bool, needs))

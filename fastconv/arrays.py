@@ -15,7 +15,7 @@ import numpy as np
 
 REAL_TYPES = (np.float32, np.float64)
 FLOAT32, FLOAT64 = map(np.dtype, REAL_TYPES)
-REQUIRED = {"x", "w", "dy"}  # arguments that no op can do without
+REQUIRED = {"x", "w", "dy", "w_depthwise", "w_pointwise"}  # arguments that no op can do without
 
 
 def reals(op: str, **named: np.ndarray | None) -> tuple[np.ndarray | None, ...]:

@@ -123,7 +123,7 @@ def test_every_operation_has_its_gradient(name):
 @pytest.mark.parametrize("name", sorted(ops.MODULES))
 def test_every_operation_has_its_specification(name):
     """The same arguments with the same defaults; how forward hands on to backward is the fast side's own business."""
-    own = {"saved", "return_saved", "needs", "algorithm", "precision"}
+    own = {"saved", "return_saved", "needs", "algorithm", "precision", "layout"}
 
     def arguments(function):
         parameters = inspect.signature(function).parameters.values()

@@ -10,20 +10,27 @@ from test_arrays import LAYOUTS
 
 from fastconv import ops, reference
 from fastconv.testing import (
+    CONV1D_CASES,
+    CONV3D_CASES,
     CONV_CASES,
     POOL_CASES,
+    TRANSPOSE_CASES,
     distinct_numbers,
     error_bound,
     exact_integers,
     gradcheck,
     random_geometry,
+    random_transpose,
 )
 
 DTYPES = [np.float32, np.float64]
 CONV = [case for case in CONV_CASES if not case.network]
+OTHER_CONV = [case for case in (*CONV1D_CASES, *CONV3D_CASES, *TRANSPOSE_CASES) if not case.network]
 POOL = [case for case in POOL_CASES if not case.network]
 AVERAGES = [{"count_include_pad": False}, {"divisor_override": 3}]
-EXACT = {"conv2d", "max_pool2d", "linear", "relu", "relu6", "flatten"}  # on small integers
+CONVOLUTIONS = [f"{name}{ndim}d" for name in ("conv", "conv_transpose") for ndim in (1, 2, 3)]
+CONVOLUTIONS += ["depthwise_separable_conv2d"]
+EXACT = {*CONVOLUTIONS, "max_pool2d", "linear", "relu", "relu6", "flatten"}  # on small integers
 ROWWISE = {"softmax", "log_softmax", "cross_entropy"}
 
 
@@ -63,6 +70,25 @@ class Call:
 CALLS = {
     "conv2d": Call("conv2d", ((2, 5, 8, 9), (6, 5, 3, 3), (6,)), {"stride": 2, "padding": (1, (0, 2))}),
     "conv2d_grouped": Call("conv2d", ((3, 6, 7, 5), (4, 3, 2, 3), None), {"dilation": 2, "groups": 2, "padding": 2}),
+    "conv2d_reflected": Call("conv2d", ((2, 3, 6, 5), (4, 3, 3, 4), (4,)), {"padding": 2, "padding_mode": "reflect"}),
+    "conv2d_replicated": Call(
+        "conv2d", ((2, 3, 4, 5), (4, 3, 3, 3), None), {"padding": ((5, 1), 0), "padding_mode": "replicate"}
+    ),
+    "conv1d": Call("conv1d", ((2, 5, 19), (6, 5, 3), (6,)), {"stride": 2, "padding": 1}),
+    "conv1d_sample": Call("conv1d", ((5, 19), (6, 5, 3), (6,)), {"dilation": 2}),
+    "conv3d": Call("conv3d", ((2, 4, 4, 6, 5), (5, 4, 3, 3, 2), (5,)), {"stride": (1, 2, 1), "padding": 1}),
+    "conv3d_circular": Call(
+        "conv3d", ((1, 2, 3, 4, 5), (3, 2, 3, 3, 3), None), {"padding": (3, 1, 2), "padding_mode": "circular"}
+    ),
+    "conv_transpose1d": Call("conv_transpose1d", ((2, 5, 9), (5, 6, 4), (6,)), {"stride": 2}),
+    "conv_transpose2d": Call(
+        "conv_transpose2d", ((2, 6, 5, 4), (6, 2, 3, 3), (4,)), {"stride": 2, "output_padding": 1, "groups": 2}
+    ),
+    "conv_transpose2d_sample": Call("conv_transpose2d", ((3, 5, 4), (3, 4, 3, 2), (4,)), {"padding": 1, "dilation": 2}),
+    "conv_transpose3d": Call("conv_transpose3d", ((2, 3, 3, 4, 3), (3, 4, 2, 3, 2), (4,)), {"stride": (1, 2, 3)}),
+    "depthwise_separable_conv2d": Call(
+        "depthwise_separable_conv2d", ((2, 3, 6, 7), (6, 1, 3, 3), (5, 6, 1, 1), (5,)), {"stride": 2, "padding": 1}
+    ),
     "max_pool2d": Call("max_pool2d", ((2, 3, 9, 8),), {"kernel_size": 3, "stride": 2, "padding": 1}),
     "max_pool2d_large": Call("max_pool2d", ((1, 2, 20, 19),), {"kernel_size": 17, "stride": 1, "dilation": 1}),
     "max_pool2d_relu": Call("max_pool2d", ((2, 3, 9, 8),), {"kernel_size": 2, "padding": 1, "relu": True}),
@@ -151,6 +177,14 @@ def test_conv2d_shapes(case, dtype, rng):
 
 
 @every_dtype
+@pytest.mark.parametrize("case", OTHER_CONV, ids=lambda case: f"{case.op}-{case.id}")
+def test_other_convolutions_shapes(case, dtype, rng):
+    shapes = tuple(None if array is None else array.shape for array in case.arrays(np.empty))
+    check_against_specification(Call(case.op, shapes, case.options), dtype, rng)
+    check_against_specification(Call(case.op, shapes, case.options), dtype, rng, with_specials)
+
+
+@every_dtype
 @pytest.mark.parametrize("case", POOL, ids=lambda case: case.id)
 def test_pool_shapes(case, dtype, rng):
     check_against_specification(Call("max_pool2d", (case.x,), case.options), dtype, rng)
@@ -165,6 +199,17 @@ def test_conv2d_of_random_geometry(seed):
     shapes = case.x, case.w, case.w[:1] if case.bias else None
     draw = with_specials if seed % 4 == 0 else exact_integers
     check_against_specification(Call("conv2d", shapes, case.options), DTYPES[seed % 2], rng, draw)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(15))
+def test_convolutions_of_random_geometry(seed, ndim):
+    rng = np.random.default_rng(1000 + seed)
+    for draw_case in (random_geometry, random_transpose):
+        case = draw_case(rng, 500, ndim)
+        shapes = tuple(None if array is None else array.shape for array in case.arrays(np.empty))
+        draw = with_specials if seed % 4 == 0 else exact_integers
+        check_against_specification(Call(case.op, shapes, case.options), DTYPES[seed % 2], rng, draw)
 
 
 @pytest.mark.parametrize("case", CONV, ids=lambda case: case.id)
@@ -267,7 +312,7 @@ def test_conv2d_does_not_depend_on_threads(name, rng, set_num_threads):
     check_threads(Call("conv2d", ((9, *case.x[1:]), case.w, case.w[:1]), case.options), rng, set_num_threads)
 
 
-@every_call
+@pytest.mark.parametrize("call", [pytest.param(call, id=id) for id, call in CALLS.items() if "sample" not in id])
 def test_empty_batch(call, rng):
     shapes = ((0, *call.shapes[0][1:]), *call.shapes[1:])
     empty = Call(call.op, shapes, call.options, call.labels and (0, *call.labels[1:]))
@@ -283,12 +328,12 @@ def test_empty_batch(call, rng):
             assert not gradient.any()
 
 
-@pytest.mark.parametrize("call", [CALLS["conv2d"], CALLS["linear"]], ids=["conv2d", "linear"])
+@pytest.mark.parametrize("call", [CALLS[op] for op in (*CONVOLUTIONS, "linear")], ids=lambda call: call.op)
 def test_gradients_that_are_not_needed(call, rng):
     arrays = call.arrays(drawer(rng, np.float32), rng)
     dy = np.ones_like(call.forward(arrays))
     everything = call.backward(dy, arrays)
-    for needs in np.ndindex(2, 2, 2):
+    for needs in np.ndindex(*[2] * len(arrays)):
         needs = tuple(map(bool, needs))
         for need, gradient, expected in zip(needs, call.backward(dy, arrays, needs=needs), everything, strict=True):
             assert (gradient is not None) == need
@@ -296,7 +341,8 @@ def test_gradients_that_are_not_needed(call, rng):
                 np.testing.assert_array_equal(gradient, expected)
 
 
-SAVING = {name: call for name, call in CALLS.items() if call.op not in ("conv2d", "linear", "avg_pool2d", "flatten")}
+KEEPS_NOTHING = ("conv", "linear", "avg_pool2d", "flatten")
+SAVING = {name: call for name, call in CALLS.items() if not call.op.startswith(KEEPS_NOTHING)}
 every_saving_call = pytest.mark.parametrize("call", SAVING.values(), ids=SAVING)
 
 
@@ -307,8 +353,8 @@ def test_saved_gives_the_same_gradient(call, dtype, rng):
     y, saved = call.forward_saved(arrays)
     np.testing.assert_array_equal(y, call.forward(arrays))
     dy = drawer(rng, dtype, normal)(y.shape)
-    (gradient,) = call.backward(dy, arrays, saved=saved)
-    assert gradient.tobytes() == call.backward(dy, arrays)[0].tobytes()
+    for gradient, expected in zip(call.backward(dy, arrays, saved=saved), call.backward(dy, arrays), strict=True):
+        assert gradient.tobytes() == expected.tobytes()
 
 
 @every_saving_call

@@ -49,7 +49,7 @@ def check(case, dtype, rng):
     x, w, b, dy = draw(case, dtype, rng)
     if case.x[-1] > 100:  # too large for the reference
         y = run(direct.forward_plan(geometry, dtype, b is not None), geometry.y_shape, dtype, x, w, b)
-        dx = run(direct.backward_data_plan(geometry, dtype), geometry.x_shape, dtype, dy, w, None)
+        dx = run(direct.backward_data_plan(geometry, dtype, False), geometry.x_shape, dtype, dy, w, None)
         dw, db = weight_gradients(direct_weight, geometry, dtype, x, dy)
     else:
         y = reference.conv2d(x, w, b, **case.options)
@@ -58,7 +58,7 @@ def check(case, dtype, rng):
         plan = view.forward_plan(geometry, dtype, b is not None)
         np.testing.assert_array_equal(run(plan, geometry.y_shape, dtype, x, w, b), y)
     for view in views(backward):
-        plan = view.backward_data_plan(geometry, dtype)
+        plan = view.backward_data_plan(geometry, dtype, False)
         np.testing.assert_array_equal(run(plan, geometry.x_shape, dtype, dy, w, None), dx)
     for view in [pixels_weight, depthwise_weight] if depthwise_weight.fits(forward) else [pixels_weight]:
         for ours, theirs in zip(weight_gradients(view, geometry, dtype, x, dy), (dw, db), strict=True):
@@ -108,7 +108,7 @@ def test_same_bits_at_any_number_of_threads(case, rng, set_num_threads):
         set_num_threads(threads)
         results.append([
             run(choose.forward_plan(geometry, dtype, True), geometry.y_shape, dtype, x, w, b).tobytes(),
-            run(choose.backward_data_plan(geometry, dtype), geometry.x_shape, dtype, dy, w, None).tobytes(),
+            run(choose.backward_data_plan(geometry, dtype, False), geometry.x_shape, dtype, dy, w, None).tobytes(),
             *(a.tobytes() for a in weight_gradients(choose, geometry, dtype, x, dy)),
         ])
     assert all(result == results[0] for result in results)
@@ -175,7 +175,8 @@ def test_the_view_follows_from_the_geometry(x, w, groups, forward, backward, wei
     geometry = ConvCase("", x, w, padding=1, groups=groups).geometry
     dtype = DTYPES[0]
     assert choose.forward_plan(geometry, dtype, False, "direct") is forward.forward_plan(geometry, dtype, False)
-    assert choose.backward_data_plan(geometry, dtype, "direct") is backward.backward_data_plan(geometry, dtype)
+    dx_plan = choose.backward_data_plan(geometry, dtype, False, "direct")
+    assert dx_plan is backward.backward_data_plan(geometry, dtype, False)
     assert choose.backward_weight_plan(geometry, dtype, "direct") is weight.backward_weight_plan(geometry, dtype)
 
 

@@ -50,7 +50,7 @@ def run(module, geometry, x, w, b, dy):
     outputs = [np.full(s, np.nan, x.dtype) for s in shapes]
     module.forward_plan(geometry, x.dtype, False)(x, w, None, outputs[0])
     module.forward_plan(geometry, x.dtype, True)(x, w, b, outputs[1])
-    module.backward_data_plan(geometry, x.dtype)(dy, w, None, outputs[2])
+    module.backward_data_plan(geometry, x.dtype, False)(dy, w, None, outputs[2])
     return outputs
 
 

@@ -226,7 +226,7 @@ def test_workspace_is_bounded():
         dtype = np.dtype(np.float32)
         for plan in (
             choose.forward_plan(geometry, dtype, False, "winograd"),
-            choose.backward_data_plan(geometry, dtype, "winograd"),
+            choose.backward_data_plan(geometry, dtype, False, "winograd"),
             choose.backward_weight_plan(geometry, dtype, "winograd"),
         ):
             assert plan.nbytes + plan.nbytes_per_worker <= 32 << 20

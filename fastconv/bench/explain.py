@@ -117,7 +117,7 @@ def _measure(kind: str, ways: Sequence[Candidate], geometry: ConvGeometry, dtype
         arrays = (*inputs, result, runtime.empty((geometry.out_channels,), dtype))
     else:
         arrays = (*inputs, None, result)
-    options = (False,) if kind == "forward" else ()  # no bias
+    options = () if kind == "backward_weight" else (False,)  # no bias
     plans = {way.name: way.plan(geometry, dtype, *options) for way in ways if not way.why_not}
     best = dict.fromkeys(plans, inf)
     start = time.perf_counter()

@@ -60,7 +60,7 @@ class Candidate:
     algorithm : str
         What a user asks for to get it: 'direct' or 'winograd'.
     plan : callable
-        Makes the Program, of (geometry, dtype), and in the forward pass whether there is a bias.
+        Makes the Program, of (geometry, dtype), and, but for the weights' gradient, whether there is a bias.
     milliseconds : float or None
         Predicted time on one core; None where a rule alone decides.
     why_not : str or None
@@ -87,9 +87,9 @@ def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, algorithm:
 
 
 @lru_cache(maxsize=512)
-def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, algorithm: str = "auto") -> Program:
-    """Program of (dy, w, None, dx)."""
-    return chosen(candidates("backward_data", geometry, dtype), algorithm).plan(geometry, dtype)
+def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, algorithm: str = "auto") -> Program:
+    """Program of (dy, w, b, dx), where a bias is added to dx: that is the forward pass of a transposed convolution."""
+    return chosen(candidates("backward_data", geometry, dtype), algorithm).plan(geometry, dtype, bias)
 
 
 @lru_cache(maxsize=512)

@@ -21,9 +21,10 @@ from fastconv import jit
 from fastconv.cpu.ahead import STATE_BYTES, STREAMS, stream_runs
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles
-from fastconv.cpu.panels import copy_rows, pack_weights, scatter_lanes
-from fastconv.cpu.schedule import SUMS_BYTES, Schedule
+from fastconv.cpu.panels import pack_weights, scatter_lanes
+from fastconv.cpu.schedule import REGION, SUMS_BYTES, Schedule
 from fastconv.cpu.simd import lanes, load, store
+from fastconv.cpu.slabs import copy_slabs
 from fastconv.cpu.taps import View, backward_view, forward_view
 from fastconv.geometry import ConvGeometry
 
@@ -64,13 +65,14 @@ def write_out(sums, vectors, pixels, y, plane, channels):
     sums="real", sums_size="int", rows="real", worker_step="int", streams="int64", streams_step="int", pass_count="int",
     batch="int", images="int", groups="int", blocks="int", chunk="int", chunks="int", region_count="int",
     x_channels="int", x_plane="int", x_columns="int", y_channels="int", y_plane="int",
-    vectors="int", panel_step="int", copied="int", copy_plane="int", pitch="int", size="int",
+    vectors="int", panel_step="int", copied="int", copy_plane="int", slab_step="int",
+    pitch="int", size="int",
 )  # fmt: skip
 def correlate(args, task, slot):
     """Compute a region of output pixels of some images of one group, for a chunk of its blocks of output channels."""
     n = lanes(args.x)
     width = args.vectors * n
-    region = args.regions + task // args.chunks % args.region_count * 8
+    region = args.regions + task // args.chunks % args.region_count * REGION
     outer = task // (args.chunks * args.region_count)
     group, first_image = outer % args.groups, outer // args.groups * args.images
     images = min(args.images, args.batch - first_image)
@@ -80,14 +82,11 @@ def correlate(args, task, slot):
     y = args.y + ((first_image * args.groups + group) * y_size + region[3])
     if args.copied:  # one image a task
         rows = args.rows + slot * args.worker_step
-        copy_rows(
-            x, args.x_channels, args.x_plane, args.x_columns, region[4], region[5], region[6],
-            rows, args.copy_plane, args.pitch,
-        )  # fmt: skip
+        copy_slabs(args, x, args.x_channels, region + 5, rows)
         x = rows
     first_block = task % args.chunks * args.chunk
     last_block = min(args.blocks, first_block + args.chunk)
-    streams, tiles = args.streams + slot * args.streams_step, region[7] * images  # tiles of a block
+    streams, tiles = args.streams + slot * args.streams_step, region[4] * images  # tiles of a block
     look_ahead(args, streams, task, (last_block - first_block) * tiles)
     for block in range(first_block, last_block):
         panel = args.panels + (group * args.blocks + block) * args.panel_step
@@ -114,11 +113,12 @@ def look_ahead(args, streams, task, tiles):
     following = (task + 1) // args.chunks
     outer = following // args.region_count
     place = outer // args.groups * args.images * args.groups + outer % args.groups
-    region = args.regions + following % args.region_count * 8
+    region = args.regions + following % args.region_count * REGION
     exists = place < args.batch * args.groups and following != task // args.chunks
-    x = args.x + (place * args.x_channels * args.x_plane + region[4] * args.x_columns + max(0, region[6]))
+    row = region[5] + (region[8] - 1) * region[9]  # of the last slab: the others were perhaps met before
+    x = args.x + (place * args.x_channels * args.x_plane + row * args.x_columns + max(0, region[7]))
     runs = args.x_channels if exists else 0
-    stream_runs(streams, INPUT, x, region[5] * args.pitch, runs, args.x_plane, args.size, tiles)
+    stream_runs(streams, INPUT, x, region[6] * args.pitch, runs, args.x_plane, args.size, tiles)
 
 
 @jit.inline
@@ -171,9 +171,9 @@ def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, exact: boo
 
 
 @lru_cache(maxsize=512)
-def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, exact: bool = False) -> Program:
-    """Program of (dy, w, None, dx). Where it is `exact`, padding is never multiplied."""
-    return _program(backward_side(geometry), geometry, dtype, False, exact)
+def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, exact: bool = False) -> Program:
+    """Program of (dy, w, b, dx); `b` is None without a bias. Where it is `exact`, padding is never multiplied."""
+    return _program(backward_side(geometry), geometry, dtype, bias, exact)
 
 
 def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, exact: bool) -> Program:
@@ -214,7 +214,8 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
         blocks=blocks, chunk=chunk, chunks=chunks, region_count=len(schedule.regions),
         x_channels=side.in_channels, x_plane=x_plane, x_columns=view.in_columns,
         y_channels=side.out_channels, y_plane=y_plane, vectors=schedule.vectors, panel_step=depth * width,
-        copied=int(schedule.copied), copy_plane=schedule.copy_plane, pitch=schedule.pitch,
+        copied=int(schedule.copied), copy_plane=schedule.copy_plane, slab_step=schedule.slab_rows * schedule.pitch,
+        pitch=schedule.pitch,
         size=dtype.itemsize,
     )  # fmt: skip
     return program

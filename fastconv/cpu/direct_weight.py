@@ -18,10 +18,11 @@ from fastconv import jit
 from fastconv.cpu.ahead import STATE_BYTES, stream_runs
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows
-from fastconv.cpu.panels import copy_rows, gather_lanes
+from fastconv.cpu.panels import gather_lanes
 from fastconv.cpu.schedule import split
-from fastconv.cpu.schedule_weight import WeightSchedule
+from fastconv.cpu.schedule_weight import BAND, WeightSchedule
 from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
+from fastconv.cpu.slabs import copy_slabs
 from fastconv.cpu.taps import forward_view
 from fastconv.geometry import ConvGeometry
 
@@ -36,8 +37,8 @@ SMALL_GRADIENT = 256 << 10  # bytes of dw up to which sixteen parts may have sum
     packed="real", rows="real", worker_step="int", batch="int", images="int", groups="int", parts="int",
     band_count="int", chunk_count="int", blocks="int", x_channels="int", x_plane="int", x_columns="int",
     y_channels="int", y_plane="int",
-    vectors="int", sum_rows="int", entry_rows="int", row_places="int", copied="int", copy_plane="int", pitch="int",
-    reach="int", streams="int64", streams_step="int", size="int",
+    vectors="int", sum_rows="int", entry_rows="int", row_places="int", copied="int", copy_plane="int", slab_step="int",
+    pitch="int", reach="int", streams="int64", streams_step="int", size="int",
 )  # fmt: skip
 def sum_products(args, task, slot):
     """Sum the products of a part of the bands, for a chunk of the tiles of one group."""
@@ -53,14 +54,11 @@ def sum_products(args, task, slot):
     for index in range(part * band_total // args.parts, (part + 1) * band_total // args.parts):
         first_image = index // args.band_count * args.images
         images = min(args.images, args.batch - first_image)
-        band = args.bands + (index % args.band_count + (args.band_count if images < args.images else 0)) * 8
+        band = args.bands + (index % args.band_count + (args.band_count if images < args.images else 0)) * BAND
         place = first_image * args.groups + group
         x = args.x + (place * args.x_channels * args.x_plane + band[4])
         if args.copied:
-            copy_rows(
-                x + chunk[2] * args.x_plane, chunk[3] - chunk[2], args.x_plane, args.x_columns,
-                band[5], band[6], band[7], rows, args.copy_plane, args.pitch,
-            )  # fmt: skip
+            copy_slabs(args, x + chunk[2] * args.x_plane, chunk[3] - chunk[2], band + 5, rows)
             x = rows + -chunk[2] * args.copy_plane
         dy = args.dy + (place * args.y_channels * args.y_plane + band[3])
         calls = (chunk[1] - chunk[0]) * (band[1] - band[0]) * args.blocks
@@ -119,9 +117,10 @@ def add_bias(packed, pixels, width, bias_sums):
 @jit.inline
 def look_ahead(args, streams, chunk, group, index, last, calls):
     """Prepare to fetch the input and the gradient of a band, unless the part has ended, in so many `calls` of tiles."""
-    image, band = index // args.band_count * args.images, args.bands + index % args.band_count * 8
+    image, band = index // args.band_count * args.images, args.bands + index % args.band_count * BAND
     place, exists = image * args.groups + group, index < last
-    x = args.x + ((place * args.x_channels + chunk[2]) * args.x_plane + band[5] * args.x_columns + max(0, band[7]))
+    row = band[5] + (band[8] - 1) * band[9]  # of the last slab: the others were perhaps met before
+    x = args.x + ((place * args.x_channels + chunk[2]) * args.x_plane + row * args.x_columns + max(0, band[7]))
     dy = args.dy + (place * args.y_channels * args.y_plane + band[3])
     runs = chunk[3] - chunk[2] if exists else 0
     stream_runs(streams, 0, x, band[6] * args.reach, runs, args.x_plane, args.size, calls)
@@ -211,7 +210,8 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, exact: bool = 
         x_channels=geometry.group_in, x_plane=view.in_rows * view.in_columns, x_columns=view.in_columns,
         y_channels=geometry.group_out, y_plane=view.out_rows * view.out_columns, vectors=schedule.vectors,
         sum_rows=schedule.rows, entry_rows=geometry.group_in * schedule.run,
-        copied=int(schedule.copied), copy_plane=schedule.copy_plane, pitch=schedule.pitch, reach=schedule.reach,
+        copied=int(schedule.copied), copy_plane=schedule.copy_plane, slab_step=schedule.slab_rows * schedule.pitch,
+        pitch=schedule.pitch, reach=schedule.reach,
         streams=scratch, streams_step=worker_step * dtype.itemsize // 8, size=dtype.itemsize,
     )  # fmt: skip
     piece = 8 * schedule.n

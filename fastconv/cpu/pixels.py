@@ -112,9 +112,9 @@ def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program
 
 
 @lru_cache(maxsize=512)
-def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype) -> Program:
-    """Program of (dy, w, None, dx)."""
-    return _program(Side.backward(geometry), geometry, dtype, bias=False)
+def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
+    """Program of (dy, w, b, dx); `b` is None without a bias."""
+    return _program(Side.backward(geometry), geometry, dtype, bias)
 
 
 def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:

@@ -196,17 +196,17 @@ def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program
 
 
 @lru_cache(maxsize=512)
-def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype) -> Program:
-    """Program of (dy, w, None, dx)."""
+def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
+    """Program of (dy, w, b, dx); `b` is None without a bias."""
     program = Program(dtype, "x w b y")
-    product = Product(program, geometry, geometry.group_out, geometry.group_in, bias=False, along=False)
+    product = Product(program, geometry, geometry.group_out, geometry.group_in, bias, along=False)
     for images, dx, dy in _shares(geometry, dtype, program.y, program.x):
         target = dx
         if max(geometry.window.stride) > 1:
             target = program.workspace(images * geometry.in_channels * prod(geometry.output_size))
         product.add(images, dy, target)
         if target is not dx:
-            strided.add_spread(program, geometry, images * geometry.in_channels, target, dx)
+            strided.add_spread(program, geometry, images * geometry.in_channels, target, dx, bias)
     return program
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastconv.cpu.microkernel import MOST_POINTERS, UNROLLED, most_rows, tile
 from fastconv.cpu.simd import VECTOR_BYTES
+from fastconv.cpu.slabs import SLABS, Slabs
 from fastconv.cpu.tables import Tables
 from fastconv.cpu.taps import Phase, View
 
@@ -25,6 +26,8 @@ PASS_BYTES = 12 << 10  # of weights in a pass: they stay in L1 as well
 SHORT_SUM = 64  # products of one kernel column, below which partial sums cost more than multiplying zeros
 FEW_ZEROS = 0.05  # share of products with padding below which the same holds: 92 -> 111 GFLOP/s, 64 channels of 56x56
 LARGE_PLANE = 8 << 10  # bytes of a channel, from which each lies in pages of its own: copied rows need fewer
+
+REGION = 5 + SLABS  # numbers of a region
 
 Range = tuple[int, int]
 
@@ -52,8 +55,8 @@ class Schedule:
     Attributes
     ----------
     regions : list
-        (first span, last span, pixels, place in the output plane, first input row, input rows, first input
-        column, tiles).
+        (first span, last span, pixels, place in the output plane, tiles, and its `Slabs`: first input row, rows of a
+        slab, first input column, slabs, rows from one to the next).
     spans : list
         (place in the input, place in the sums, where the passes of its kind stand in `passes`, how many such there are,
         from one to the next in the input, in the sums).
@@ -63,7 +66,8 @@ class Schedule:
         (tile, depth, a, a_rows, a_steps, b_steps, c, c_rows, first): offsets as the register tile takes them; `first`
         where the sums start with the bias.
     copied : bool
-        Input rows are copied between zeros first; `pitch` columns a row, `copy_plane` elements a channel.
+        Input rows are copied between zeros first; `pitch` columns a row, `slab_rows` rows a slab, `copy_plane` elements
+        a channel.
     filled : bool
         The sums start with the bias in memory, because no call is the first of all sums.
     """
@@ -95,14 +99,16 @@ class Schedule:
         view, cut = self.view, self._cut()
         widths = [high - low for low, high in (self._input_columns(columns) for _, columns in cut)]
         self.pitch = max(widths) if self.copied else view.in_columns
-        most_in = max(len(self.view.input_rows(rows)) for rows, _ in cut)
+        met = [view.slabs(rows) for rows, _ in cut]
+        self.slab_rows = max(slabs.rows for slabs in met)
         self.copy_plane = view.in_rows * view.in_columns
         if self.copied:
-            self.copy_plane = apart(most_in * self.pitch + self.n, self.dtype)
+            most_rows_met = max(slabs.planes for slabs in met) * self.slab_rows
+            self.copy_plane = apart(most_rows_met * self.pitch + self.n, self.dtype)
         self.copy_size = self.channels * self.copy_plane + self.n if self.copied else 0
         self.most_pixels = max(len(rows) * (columns[1] - columns[0]) for rows, columns in cut)
-        for rows, columns in cut:
-            self._add_region(rows, columns)
+        for (rows, columns), slabs in zip(cut, met, strict=True):
+            self._add_region(rows, columns, slabs)
 
     def _order(self) -> np.ndarray:
         """Row of the panel of each product (channel, tap row, tap column), in the order in which passes read them."""
@@ -168,21 +174,24 @@ class Schedule:
             starts = range(0, view.out_columns, part)
             parts = [(q, min(q + part, view.out_columns)) for q in starts]
             return [(range(r, r + 1), columns) for r in range(view.out_rows) for columns in parts]
+        height = view.out_height if self.copied else view.out_rows  # a copy holds what one plane of outputs meets
         rows = 1
-        while rows < view.out_rows and (rows + 1) * view.out_columns <= most and self._fits(rows + 1):
+        while rows < height and (rows + 1) * view.out_columns <= most and self._fits(rows + 1, height):
             rows += 1
-        rows = split(view.out_rows, rows)[0]
+        rows = split(height, rows)[0]
         whole_lines = self.n // math.gcd(self.n, view.out_columns)
         if rows > whole_lines:  # results then leave in whole cache lines
             rows = rows // whole_lines * whole_lines
         return [
-            (range(r, min(r + rows, view.out_rows)), (0, view.out_columns)) for r in range(0, view.out_rows, rows)
+            (range(r, min(r + rows, plane + height)), (0, view.out_columns))
+            for plane in range(0, view.out_rows, height)
+            for r in range(plane, plane + height, rows)
         ]
 
-    def _fits(self, rows: int) -> bool:
-        first = (self.view.out_rows - rows) // 2
-        touched = len(self.view.input_rows(range(first, first + rows)))
-        return touched * self.channels * self.view.in_columns * self.dtype.itemsize <= INPUT_BYTES
+    def _fits(self, rows: int, height: int) -> bool:
+        first = self.view.out_rows // height // 2 * height + (height - rows) // 2
+        met = self.view.slabs(range(first, first + rows))
+        return met.planes * met.rows * self.channels * self.view.in_columns * self.dtype.itemsize <= INPUT_BYTES
 
     def _input_columns(self, columns: Range) -> Range:
         """Input columns, existing or not, that these output columns meet."""
@@ -202,14 +211,14 @@ class Schedule:
         low, high = (-((phase.first - q) // phase.spacing) for q in columns)
         return max(0, low), min(phase.count, high)
 
-    def _add_region(self, rows: range, columns: Range) -> None:
-        met, first_span = self.view.input_rows(rows), len(self.spans)
+    def _add_region(self, rows: range, columns: Range, met: Slabs) -> None:
+        first_span = len(self.spans)
         column = self._input_columns(columns)[0] if self.copied else 0
         strips: list[list[tuple[int, int, int]]] = []
-        for kind, group in self._alike(rows):
+        for kind, group in self._alike(rows, met):
             r, start = group[0]
             shape = tuple((row - r, first - start) for row, first in group)
-            source = (start - met.start) * self.pitch - column if self.copied else start * self.pitch
+            source = start * self.pitch - column
             target = (r - rows.start) * self.view.out_columns * self.width
             self._extend(strips, (source, target, self._kind(kind, shape, columns)))
         for strip in strips:
@@ -221,8 +230,7 @@ class Schedule:
             count * (self.passes[kind + self.pass_count] - self.passes[kind])
             for _, _, kind, count, *_ in self.spans[first_span:]
         )
-        region = (first_span, len(self.spans), pixels, y, met.start, len(met), column, max(1, tiles))
-        self.regions.append(region)
+        self.regions.append((first_span, len(self.spans), pixels, y, max(1, tiles), *met.describe(column)))
 
     @staticmethod
     def _extend(strips: list[list[tuple[int, int, int]]], span: tuple[int, int, int]) -> None:
@@ -236,11 +244,13 @@ class Schedule:
                 return
         strips.append([span])
 
-    def _alike(self, rows: range) -> list[tuple[tuple, list[Range]]]:
+    def _alike(self, rows: range, met: Slabs) -> list[tuple[tuple, list[Range]]]:
         """List groups of (row, first input row) that meet the input in the same way, as many as one tile takes."""
         alike: dict[tuple, list[Range]] = {}
         for r in rows:
             taps = self.view.row_taps[r]
+            if self.copied:
+                taps = tuple((tap, met.copied(place, self.slab_rows)) for tap, place in taps)
             start = taps[0][1] if taps else 0
             alike.setdefault(tuple((tap, place - start) for tap, place in taps), []).append((r, start))
         groups = []

@@ -13,11 +13,14 @@ import numpy as np
 from fastconv.cpu.microkernel import MOST_POINTERS, most_rows, tile
 from fastconv.cpu.schedule import FEW_ZEROS, apart, panel_vectors, split
 from fastconv.cpu.simd import VECTOR_BYTES
+from fastconv.cpu.slabs import SLABS, Slabs
 from fastconv.cpu.tables import Tables
 from fastconv.cpu.taps import View
 
 PIXEL_BYTES = 25 << 10  # of packed dy: it stays in L1 while all weights pass over it
 FEW_CHANNELS = 8  # below which the tile fills its rows with taps
+
+BAND = 5 + SLABS  # numbers of a band
 
 Range = tuple[int, int]
 
@@ -30,8 +33,9 @@ class WeightSchedule:
     images : int
         Images in a band.
     bands : list
-        (first entry, last entry, pixels of an image, place in the output plane, place in the input plane, first
-        input row, input rows, first input column); for all `images`, then again for those that are left at the end.
+        (first entry, last entry, pixels of an image, place in the output plane, place in the input plane, and its
+        `Slabs`: first input row, rows of a slab, first input column, slabs, rows from one to the next); for all
+        `images`, then again for those that are left at the end.
     entries : list
         (depth, a_steps, b_steps, first row of the sums).
     tiles : list
@@ -86,15 +90,17 @@ class WeightSchedule:
         spans = [self._input_columns(columns) for _, columns in cut]
         self.reach = max(high - low for low, high in spans)
         self.pitch = self.reach if self.copied else view.in_columns
-        most_in = max(len(self.view.input_rows(rows)) for rows, _ in cut)
+        met = [view.slabs(rows) for rows, _ in cut]
+        self.slab_rows = max(slabs.rows for slabs in met)
         self.copy_plane = view.in_rows * view.in_columns
         if self.copied:
-            self.copy_plane = apart(most_in * self.pitch + self.n, self.dtype)
+            most_rows_met = max(slabs.planes for slabs in met) * self.slab_rows
+            self.copy_plane = apart(most_rows_met * self.pitch + self.n, self.dtype)
         self.most_pixels = max(len(rows) * (columns[1] - columns[0]) for rows, columns in cut) * self.images
         self._add_tiles()
         for images in (self.images, batch % self.images):
-            for (rows, columns), (column, _) in zip(cut, spans, strict=True):
-                self._add_band(rows, columns, column, images)
+            for (rows, columns), (column, _), slabs in zip(cut, spans, met, strict=True):
+                self._add_band(rows, columns, column, images, slabs)
 
     def _cut(self, most: int) -> list[tuple[range, Range]]:
         view = self.view
@@ -104,8 +110,13 @@ class WeightSchedule:
                 parts.append((first, first + count))
                 first += count
             return [(range(r, r + 1), columns) for r in range(view.out_rows) for columns in parts]
-        rows = split(view.out_rows, most // view.out_columns)[0]
-        return [(range(r, min(r + rows, view.out_rows)), (0, view.out_columns)) for r in range(0, view.out_rows, rows)]
+        height = view.out_height if self.copied else view.out_rows  # a copy holds what one plane of outputs meets
+        rows = split(height, most // view.out_columns)[0]
+        return [
+            (range(r, min(r + rows, plane + height)), (0, view.out_columns))
+            for plane in range(0, view.out_rows, height)
+            for r in range(plane, plane + height, rows)
+        ]
 
     def _input_columns(self, columns: Range) -> Range:
         offsets = [offset for _, offset in self.phase.taps]
@@ -125,9 +136,8 @@ class WeightSchedule:
             self.channels.append((first, first + count))
             first += count
 
-    def _add_band(self, rows: range, columns: Range, column: int, images: int) -> None:
-        met = self.view.input_rows(rows)
-        taps = tuple(tuple((tap, place - met.start) for tap, place in self.view.row_taps[r]) for r in rows)
+    def _add_band(self, rows: range, columns: Range, column: int, images: int, met: Slabs) -> None:
+        taps = tuple(tuple((tap, self._row(place, met)) for tap, place in self.view.row_taps[r]) for r in rows)
         kind = (taps, columns, images)
         if kind not in self._kinds:
             first = len(self.entries)
@@ -137,8 +147,12 @@ class WeightSchedule:
             self._kinds[kind] = (first, len(self.entries))
         pixels = len(rows) * (columns[1] - columns[0])
         y = rows.start * self.view.out_columns + columns[0]
-        x = 0 if self.copied else met.start * self.view.in_columns
-        self.bands.append((*self._kinds[kind], pixels, y, x, met.start, len(met), column))
+        x = 0 if self.copied else met.first * self.view.in_columns
+        self.bands.append((*self._kinds[kind], pixels, y, x, *met.describe(column)))
+
+    def _row(self, place: int, met: Slabs) -> int:
+        """Return where an input row stands, counted from the first one or in the copy."""
+        return met.copied(place, self.slab_rows) if self.copied else place - met.first
 
     def _add_entry(self, r: int, p: int, start: int, taps: tuple, columns: Range, column: int, images: int) -> None:
         """Append the pixels that meet input through tap row r and the run of taps from `start` on."""

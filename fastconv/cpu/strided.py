@@ -1,7 +1,7 @@
 """Dropping the pixels that a stride steps over, and putting zeros back in their places.
 
 A convolution of one tap with a stride reads some pixels only: it is the convolution without a stride of a smaller
-image. Its gradient for the input is zero everywhere else.
+image. Its gradient for the input is zero everywhere else, or the bias, where that is a function of its own.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ def keep_pixels(args, task, slot):
 
 
 @kernel(
-    y="real", x="real", sources="int64", all_planes="int", planes="int", rows="int", columns="int", in_rows="int",
-    in_columns="int", step="int",
+    y="real", x="real", b="real", sources="int64", all_planes="int", planes="int", rows="int", columns="int",
+    in_rows="int", in_columns="int", step="int", channels="int", has_bias="int",
 )  # fmt: skip
 def spread_pixels(args, task, slot):
-    """Write the pixels of some planes to where the stride met them, and zeros elsewhere.
+    """Write the pixels of some planes to where the stride met them, and zeros, or the bias, elsewhere.
 
     `sources` has the row that each row of `x` gets, or -1.
     """
     n, size = lanes(args.x), args.in_columns
-    zero = splat(args.x, 0.0)
     for index in range(task * args.planes, min(args.all_planes, (task + 1) * args.planes)):
+        rest = splat(args.x, args.b[index % args.channels] if args.has_bias else 0.0)
         for row in range(args.in_rows):
             line, source = args.x + (index * args.in_rows + row) * size, args.sources[row]
             values = args.y + (index * args.rows + source) * args.columns
             if source >= 0 and args.step == 2:
                 for j in range(0, size, 2 * n):
                     v = load(values, j // 2, head(values, args.columns - j // 2))
-                    low, high = interleave(v, zero)
+                    low, high = interleave(v, rest)
                     store(line, j, low, head(line, size - j))
                     store(line, j + n, high, head(line, size - j - n))
                 continue
             for j in range(0, size, n):
-                store(line, j, zero, head(line, size - j))
+                store(line, j, rest, head(line, size - j))
             if source >= 0:
                 for j in range(0, args.columns, n):
                     mask = head(values, args.columns - j)
@@ -98,14 +98,15 @@ def add_keep(program: Program, geometry: ConvGeometry, planes: int, x: At, y: At
     )  # fmt: skip
 
 
-def add_spread(program: Program, geometry: ConvGeometry, planes: int, y: At, x: At) -> None:
-    """Append the step that writes some planes of x from the pixels that the stride meets."""
+def add_spread(program: Program, geometry: ConvGeometry, planes: int, y: At, x: At, bias: bool) -> None:
+    """Append the step that writes some planes of x from the pixels that the stride meets, and the bias elsewhere."""
     rows, in_rows = _rows(geometry), prod(geometry.input_size[:-1])
     sources = np.full(in_rows, -1)
     sources[rows] = np.arange(rows.size)
     tasks, sizes = _sizes(planes, prod(geometry.input_size))
     program.add(
-        spread_pixels, tasks, y=y, x=x, sources=program.table(sources, np.int64), rows=rows.size,
+        spread_pixels, tasks, y=y, x=x, b=program.b, channels=geometry.in_channels, has_bias=int(bias),
+        sources=program.table(sources, np.int64), rows=rows.size,
         columns=geometry.output_size[-1], in_rows=in_rows, in_columns=geometry.input_size[-1],
         step=geometry.window.stride[-1], **sizes,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 
+from fastconv.cpu.slabs import Slabs
 from fastconv.geometry import ConvGeometry
 
 
@@ -45,6 +46,8 @@ class View:
     Attributes
     ----------
     in_rows, in_columns, out_rows, out_columns : int
+    in_height, out_height : int
+        Rows of one plane: those of the last axis before the columns.
     row_taps : tuple
         For each output row the (tap, input row) that exist.
     columns : tuple of Phase
@@ -60,11 +63,12 @@ class View:
     columns: tuple[Phase, ...]
     tap_rows: int
     tap_columns: int
+    in_height: int
+    out_height: int
 
-    def input_rows(self, rows: range) -> range:
-        """Input rows from the first to the last that these output rows meet."""
-        met = [place for r in rows for _, place in self.row_taps[r]]
-        return range(min(met), max(met) + 1) if met else range(0)
+    def slabs(self, rows: range) -> Slabs:
+        """Input rows that these output rows meet."""
+        return Slabs.of((place for r in rows for _, place in self.row_taps[r]), self.in_height)
 
 
 def forward_view(geometry: ConvGeometry) -> View:
@@ -130,4 +134,6 @@ def _view(phases: list[tuple[Phase, ...]], in_size: tuple, out_size: tuple, kern
             for before, after in product(rows, here)
         ]
         in_rows, out_rows, tap_rows = in_rows * n_in, out_rows * n_out, tap_rows * taps
-    return View(in_rows, in_size[-1], out_rows, out_size[-1], tuple(rows), phases[-1], tap_rows, kernel[-1])
+    heights = (in_size[-2], out_size[-2]) if len(phases) > 1 else (1, 1)
+    columns = phases[-1]
+    return View(in_rows, in_size[-1], out_rows, out_size[-1], tuple(rows), columns, tap_rows, kernel[-1], *heights)

@@ -149,9 +149,9 @@ def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, outputs: i
 
 
 @lru_cache(maxsize=512)
-def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, outputs: int = 4) -> Program:
-    """Program of (dy, w, None, dx), by tiles of `outputs` x `outputs`."""
-    return Plan(backward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, False).program
+def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, outputs: int = 4) -> Program:
+    """Program of (dy, w, b, dx), by tiles of `outputs` x `outputs`; `b` is None without a bias."""
+    return Plan(backward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias).program
 
 
 class Plan:

@@ -15,8 +15,16 @@ The dataclasses are frozen and hashable: equal geometries share whatever is comp
 
 from fastconv.arguments import Ints
 from fastconv.geometry.conv import ConvGeometry
+from fastconv.geometry.conv_transpose import ConvTransposeGeometry
 from fastconv.geometry.deform import DeformGeometry
 from fastconv.geometry.pool import PoolGeometry
 from fastconv.geometry.window import Window
 
-__all__ = ["ConvGeometry", "DeformGeometry", "Ints", "PoolGeometry", "Window"]
+__all__ = [
+    "ConvGeometry",
+    "ConvTransposeGeometry",
+    "DeformGeometry",
+    "Ints",
+    "PoolGeometry",
+    "Window",
+]

@@ -1,11 +1,11 @@
 """Every size of a convolution."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
 from fastconv.arguments import Ints, as_int, as_ints, as_padding
-from fastconv.geometry.shapes import check_bytes, check_gradient, split_input
+from fastconv.geometry.shapes import check_bias, check_bytes, check_gradient, split_input
 from fastconv.geometry.window import Window
 
 
@@ -108,6 +108,20 @@ class ConvGeometry:
         """Raise ValueError unless `dy_shape` is the shape of the output."""
         check_gradient(op, dy_shape, self.y_shape)
 
+    def padded(self) -> "ConvGeometry":
+        """Return the same convolution of an input that has its padding around it already."""
+        pairs = self.window.padding
+        size = tuple(n + before + after for n, (before, after) in zip(self.input_size, pairs, strict=True))
+        return replace(self, input_size=size, window=replace(self.window, padding=((0, 0),) * len(pairs)))
+
+    def folded(self) -> "ConvGeometry":
+        """Return the same sums over the same elements along two axes, if two are enough, else along three.
+
+        A signal is a plane of one row. An axis of one element can be left out, and two neighbours along which nothing
+        slides are one: arrays take the new shapes without a copy.
+        """
+        return _folded(self)
+
 
 # Training asks for the same geometries at every step: remembering them turns 20 us a call into 5. The options arrive
 # here as ints, because 1, 1.0 and True are one key to a dict but not one stride.
@@ -127,9 +141,30 @@ def _conv_geometry(op, x_shape, w_shape, b_shape, stride, padding, dilation, gro
             f"{op}: w of shape {w_shape} must have {in_channels} // {groups} = {in_channels // groups} input "
             f"channels (channels of x // groups), got {group_in} for x of shape {x_shape}"
         )
-    if b_shape is not None and b_shape != (out_channels,):
-        raise ValueError(f"{op}: b must have shape ({out_channels},), one bias per output channel, got {b_shape}")
+    check_bias(op, b_shape, out_channels)
     window = Window.make(op, ndim, kernel, stride, padding, dilation, input_size=input_size)
     output_size = window.output_size(input_size, op)
     check_bytes(op, (batch, out_channels, *output_size))
     return ConvGeometry(batch, in_channels, out_channels, groups, input_size, output_size, window)
+
+
+@lru_cache(maxsize=1024)
+def _folded(geometry: ConvGeometry) -> ConvGeometry:
+    window = geometry.window
+    columns = (geometry.input_size, geometry.output_size, window.kernel, window.stride, window.dilation, window.padding)
+    axes = list(zip(*columns, strict=True))
+    still = [size == outputs and taps == step == 1 for size, outputs, taps, step, *_ in axes]
+    if len(axes) == 1:
+        axes.insert(0, _still_axis(1))
+    elif len(axes) == 3 and (1, True) in zip(geometry.input_size, still, strict=True):
+        del axes[next(i for i, axis in enumerate(axes) if axis[0] == 1 and still[i])]
+    elif len(axes) == 3 and still[1] and (still[0] or still[2]):
+        first = 0 if still[0] else 1
+        axes[first : first + 2] = [_still_axis(axes[first][0] * axes[first + 1][0])]
+    input_size, output_size, *moves = zip(*axes, strict=True)
+    return replace(geometry, input_size=input_size, output_size=output_size, window=Window(*moves))
+
+
+def _still_axis(size: int) -> tuple:
+    """Describe an axis along which nothing slides: input size, outputs, kernel, stride, dilation, padding."""
+    return size, size, 1, 1, 1, (0, 0)

@@ -17,10 +17,16 @@ def split_input(op: str, x_shape: Ints, ndim: int) -> tuple[int, int, Ints]:
     return batch, channels, tuple(size)
 
 
-def check_bytes(op: str, y_shape: Ints) -> None:
-    """Refuse an output that int64 offsets cannot address, even where an empty batch makes it empty."""
-    if max(1, y_shape[0]) * prod(y_shape[1:]) * _ITEM_BYTES > MAX_SIZE:
-        raise ValueError(f"{op}: an output of shape {y_shape} exceeds 2**63 - 1 bytes; check stride and padding")
+def check_bias(op: str, b_shape: Ints | None, out_channels: int) -> None:
+    """Raise ValueError unless there is no bias, or one number per output channel."""
+    if b_shape is not None and b_shape != (out_channels,):
+        raise ValueError(f"{op}: b must have shape ({out_channels},), one bias per output channel, got {b_shape}")
+
+
+def check_bytes(op: str, shape: Ints, what: str = "an output") -> None:
+    """Refuse an array that int64 offsets cannot address, even where an empty batch makes it empty."""
+    if max(1, shape[0]) * prod(shape[1:]) * _ITEM_BYTES > MAX_SIZE:
+        raise ValueError(f"{op}: {what} of shape {shape} exceeds 2**63 - 1 bytes; check stride and padding")
 
 
 def check_gradient(op: str, dy_shape: Ints, y_shape: Ints) -> None:

@@ -320,7 +320,9 @@ class Layer:
             The names or shapes differ; the message lists them.
         """
         counters = {
-            join_names(name, key) for name, layer in self.named_layers() for key in layer.counters & layer.buffers.keys()
+            join_names(name, key)
+            for name, layer in self.named_layers()
+            for key in layer.counters & layer.buffers.keys()
         }
         return load_arrays(type(self).__name__, self._named_state(), state, strict, counters)
 

@@ -9,8 +9,10 @@ from typing import Any
 
 # The one table of public operations. Each has its gradient, named with ``_backward``, in the same module.
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "conv": ("conv2d",),
     "deform_conv": ("deform_conv2d",),
+    "conv": ("conv1d", "conv2d", "conv3d"),
+    "conv_transpose": ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    "separable": ("depthwise_separable_conv2d",),
     "pool": ("max_pool2d", "avg_pool2d"),
     "dense": ("linear",),
     "norm": ("batch_norm",),

@@ -1,16 +1,13 @@
-"""Convolution, and its gradients."""
+"""Convolution along one, two and three axes, and its gradients."""
 
 import numpy as np
 
-from fastconv import runtime
 from fastconv.arguments import as_needs
 from fastconv.arrays import reals
-from fastconv.cpu import choose, direct, direct_weight
-from fastconv.cpu.loop import Program
 from fastconv.geometry import ConvGeometry
-
-ALGORITHMS = ("auto", "direct", "winograd")
-PRECISIONS = ("fp32", "strict")
+from fastconv.ops import passes
+from fastconv.ops.batch import Form
+from fastconv.ops.border import Border
 
 Padding = int | str | tuple[int | tuple[int, int], ...]
 
@@ -24,6 +21,8 @@ def conv2d(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
+    layout: str = "NCHW",
     algorithm: str = "auto",
     precision: str = "fp32",
 ) -> np.ndarray:
@@ -39,14 +38,19 @@ def conv2d(
     Parameters
     ----------
     x : (n, ci, h, w) ndarray
-        float32 or float64.
+        float32 or float64; (ci, h, w) is one sample, and its result has no batch axis either.
     w : (co, ci / groups, kh, kw) ndarray
     b : (co,) ndarray, optional
     stride, dilation : int or (int, int)
     padding : int, (int, int), ((int, int), (int, int)), 'same' or 'valid'
-        Zeros around the input: for both axes, for each axis, or for each end of each axis.
+        What is put around the input: at both axes, at each axis, or at each end of each axis. ``'same'`` gives
+        ``ceil(h / stride)`` rows, with the odd one of an odd number at the end, as TensorFlow does.
     groups : int
         The channels are split into this many independent convolutions.
+    padding_mode : 'zeros', 'reflect', 'replicate' or 'circular'
+        What stands in the padding: zeros, the input mirrored at its outermost element, that element, or the other end.
+    layout : 'NCHW' or 'NHWC'
+        Of `x` and of the result. Channels last are converted, which costs a pass over either array; `w` stays as it is.
     algorithm : 'auto', 'direct' or 'winograd'
         ``'direct'`` sums the products as they stand. ``'winograd'`` does a 3 x 3 kernel of stride 1 with a quarter of
         the multiplications (A. Lavin and S. Gray, arXiv:1509.09308): in float32 errors relative to the largest output
@@ -66,14 +70,8 @@ def conv2d(
     MemoryError
         There is no memory for the result.
     """
-    op = "conv2d"
-    x, w, b = reals(op, x=x, w=w, b=b)
-    geometry = _geometry(op, x, w, b, stride, padding, dilation, groups)
-    algorithm = _algorithm(op, geometry, algorithm, precision)
-    y = runtime.empty(geometry.y_shape, x.dtype)
-    if y.size:
-        _finite_plan("forward_plan", w, geometry, x.dtype, b is not None, algorithm=algorithm)(x, w, b, y)
-    return y
+    options = stride, padding, dilation, groups
+    return _convolve("conv2d", 2, x, w, b, options, padding_mode, layout, algorithm, precision)
 
 
 def conv2d_backward(
@@ -87,6 +85,8 @@ def conv2d_backward(
     groups: int = 1,
     needs: tuple[bool, bool, bool] = (True, True, True),
     *,
+    padding_mode: str = "zeros",
+    layout: str = "NCHW",
     algorithm: str = "auto",
     precision: str = "fp32",
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
@@ -100,8 +100,8 @@ def conv2d_backward(
         What `conv2d` was given.
     needs : (bool, bool, bool)
         Which of the three gradients are wanted.
-    algorithm, precision : str
-        As in `conv2d`, for each of the gradients.
+    padding_mode, layout, algorithm, precision : str
+        As in `conv2d`; the last two for each of the gradients.
 
     Returns
     -------
@@ -115,62 +115,218 @@ def conv2d_backward(
     MemoryError
         There is no memory for a result.
     """
-    op = "conv2d_backward"
+    options = stride, padding, dilation, groups
+    about = options, needs, padding_mode, layout, algorithm, precision
+    return _convolve_backward("conv2d_backward", 2, dy, x, w, b, *about)
+
+
+def conv1d(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    stride: int | tuple[int] = 1,
+    padding: Padding = 0,
+    dilation: int | tuple[int] = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str = "NCW",
+    algorithm: str = "auto",
+    precision: str = "fp32",
+) -> np.ndarray:
+    """Convolve along one axis, as of signals; `conv2d` explains the options.
+
+    Parameters
+    ----------
+    x : (n, ci, w) ndarray
+        float32 or float64; (ci, w) is one sample, and its result has no batch axis either.
+    w : (co, ci / groups, kw) ndarray
+    b : (co,) ndarray, optional
+    stride, padding, dilation, groups, padding_mode, layout, algorithm, precision
+        As in `conv2d`, with one number for one axis and the layouts 'NCW' and 'NWC'.
+
+    Returns
+    -------
+    (n, co, ow) ndarray
+        `y`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has a wrong type or value; the message names it.
+    MemoryError
+        There is no memory for the result.
+    """
+    options = stride, padding, dilation, groups
+    return _convolve("conv1d", 1, x, w, b, options, padding_mode, layout, algorithm, precision)
+
+
+def conv1d_backward(
+    dy: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    stride: int | tuple[int] = 1,
+    padding: Padding = 0,
+    dilation: int | tuple[int] = 1,
+    groups: int = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    *,
+    padding_mode: str = "zeros",
+    layout: str = "NCW",
+    algorithm: str = "auto",
+    precision: str = "fp32",
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Gradients of `conv1d` with respect to its three arrays.
+
+    Parameters
+    ----------
+    dy : (n, co, ow) ndarray
+        Gradient of the result.
+    x, w, b, stride, padding, dilation, groups
+        What `conv1d` was given.
+    needs : (bool, bool, bool)
+        Which of the three gradients are wanted.
+    padding_mode, layout, algorithm, precision : str
+        As in `conv1d`; the last two for each of the gradients.
+
+    Returns
+    -------
+    dx, dw, db : ndarray or None
+        None where it is not wanted, and for `db` where `b` is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has a wrong type or value; the message names it.
+    MemoryError
+        There is no memory for a result.
+    """
+    options = stride, padding, dilation, groups
+    about = options, needs, padding_mode, layout, algorithm, precision
+    return _convolve_backward("conv1d_backward", 1, dy, x, w, b, *about)
+
+
+def conv3d(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    stride: int | tuple[int, int, int] = 1,
+    padding: Padding = 0,
+    dilation: int | tuple[int, int, int] = 1,
+    groups: int = 1,
+    *,
+    padding_mode: str = "zeros",
+    layout: str = "NCDHW",
+    algorithm: str = "auto",
+    precision: str = "fp32",
+) -> np.ndarray:
+    """Convolve along three axes, as of volumes and videos; `conv2d` explains the options.
+
+    Parameters
+    ----------
+    x : (n, ci, d, h, w) ndarray
+        float32 or float64; (ci, d, h, w) is one sample, and its result has no batch axis either.
+    w : (co, ci / groups, kd, kh, kw) ndarray
+    b : (co,) ndarray, optional
+    stride, padding, dilation, groups, padding_mode, layout, algorithm, precision
+        As in `conv2d`, with three numbers for three axes and the layouts 'NCDHW' and 'NDHWC'.
+
+    Returns
+    -------
+    (n, co, od, oh, ow) ndarray
+        `y`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has a wrong type or value; the message names it.
+    MemoryError
+        There is no memory for the result.
+    """
+    options = stride, padding, dilation, groups
+    return _convolve("conv3d", 3, x, w, b, options, padding_mode, layout, algorithm, precision)
+
+
+def conv3d_backward(
+    dy: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    stride: int | tuple[int, int, int] = 1,
+    padding: Padding = 0,
+    dilation: int | tuple[int, int, int] = 1,
+    groups: int = 1,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    *,
+    padding_mode: str = "zeros",
+    layout: str = "NCDHW",
+    algorithm: str = "auto",
+    precision: str = "fp32",
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Gradients of `conv3d` with respect to its three arrays.
+
+    Parameters
+    ----------
+    dy : (n, co, od, oh, ow) ndarray
+        Gradient of the result.
+    x, w, b, stride, padding, dilation, groups
+        What `conv3d` was given.
+    needs : (bool, bool, bool)
+        Which of the three gradients are wanted.
+    padding_mode, layout, algorithm, precision : str
+        As in `conv3d`; the last two for each of the gradients.
+
+    Returns
+    -------
+    dx, dw, db : ndarray or None
+        None where it is not wanted, and for `db` where `b` is None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has a wrong type or value; the message names it.
+    MemoryError
+        There is no memory for a result.
+    """
+    options = stride, padding, dilation, groups
+    about = options, needs, padding_mode, layout, algorithm, precision
+    return _convolve_backward("conv3d_backward", 3, dy, x, w, b, *about)
+
+
+def _convolve(
+    op: str, ndim: int, x, w, b, options: tuple, padding_mode: str, layout: str, algorithm: str, precision: str
+) -> np.ndarray:  # fmt: skip
+    x, w, b = reals(op, x=x, w=w, b=b)
+    form = Form(op, ndim, x, layout)
+    x = form.inside(x)
+    border = Border(op, _geometry(op, ndim, x, w, b, options), padding_mode)
+    algorithm = passes.checked_algorithm(op, border.geometry, algorithm, precision)
+    return form.outside(passes.forward(border.add(x), w, b, border.geometry, algorithm))
+
+
+def _convolve_backward(
+    op: str, ndim: int, dy, x, w, b, options: tuple, needs: tuple, padding_mode: str, layout: str, algorithm: str,
+    precision: str,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     dy, x, w, b = reals(op, dy=dy, x=x, w=w, b=b)
-    geometry = _geometry(op, x, w, b, stride, padding, dilation, groups)
+    form = Form(op, ndim, x, layout)
+    dy, x = form.inside(dy), form.inside(x)
+    geometry = _geometry(op, ndim, x, w, b, options)
     geometry.check_gradient(op, dy.shape)
-    algorithm = _algorithm(op, geometry, algorithm, precision)
+    border = Border(op, geometry, padding_mode)
+    algorithm = passes.checked_algorithm(op, border.geometry, algorithm, precision)
     need_x, need_w, need_b = as_needs(op, needs)
-    dx = _input_gradient(dy, w, geometry, algorithm) if need_x else None
-    if not need_w:
-        return dx, None, dy.sum(axis=(0, 2, 3)) if need_b and b is not None else None
-    dw, db = _weight_gradient(x, dy, geometry, algorithm)
+    dx = dw = db = None
+    if need_x:
+        dx = form.outside(border.gather(passes.input_gradient(dy, w, None, border.geometry, algorithm)))
+    if need_w:
+        dw, db = passes.weight_gradient(border.add(x), dy, border.geometry, algorithm)
+    elif need_b and b is not None:
+        db = passes.bias_gradient(dy)
     return dx, dw, db if need_b and b is not None else None
 
 
-def _input_gradient(dy: np.ndarray, w: np.ndarray, geometry: ConvGeometry, algorithm: str) -> np.ndarray:
-    dx = runtime.empty(geometry.x_shape, dy.dtype)
-    if dx.size:
-        _finite_plan("backward_data_plan", w, geometry, dy.dtype, algorithm=algorithm)(dy, w, None, dx)
-    return dx
-
-
-def _weight_gradient(
-    x: np.ndarray, dy: np.ndarray, geometry: ConvGeometry, algorithm: str
-) -> tuple[np.ndarray, np.ndarray]:
-    dw = runtime.empty(geometry.w_shape, x.dtype)
-    db = runtime.empty((geometry.out_channels,), x.dtype)
-    plan = choose.backward_weight_plan(geometry, x.dtype, algorithm)
-    plan(x, dy, dw, db)
-    if plan.multiplies_padding and not np.isfinite(dw).all():  # 0 * inf: perhaps from padding, which adds nothing
-        direct_weight.backward_weight_plan(geometry, x.dtype, exact=True)(x, dy, dw, db)
-    return dw, db
-
-
-def _finite_plan(kind: str, w: np.ndarray, *about: object, algorithm: str) -> Program:
-    """Return the plan; an exact one where weights that are not finite would make NaN of padding."""
-    plan = getattr(choose, kind)(*about, algorithm)
-    if plan.multiplies_padding and not np.isfinite(w).all():
-        return getattr(direct, kind)(*about, exact=True)
-    return plan
-
-
-def _algorithm(op: str, geometry: ConvGeometry, algorithm: str, precision: str) -> str:
-    """Return the algorithm to choose from, checked."""
-    for name, value, known in (("algorithm", algorithm, ALGORITHMS), ("precision", precision, PRECISIONS)):
-        if not isinstance(value, str):
-            raise TypeError(f"{op}: {name} must be a string, got {value!r}")
-        if value not in known:
-            raise ValueError(f"{op}: {name} must be one of {known}, got {value!r}")
-    if algorithm == "winograd":
-        if precision == "strict":
-            raise ValueError(f"{op}: precision='strict' allows direct sums only, got algorithm='winograd'")
-        reason = choose.why_not_winograd(geometry)
-        if reason:
-            raise ValueError(f"{op}: algorithm='winograd' does not fit this convolution: {reason}")
-    return "direct" if precision == "strict" else algorithm
-
-
-def _geometry(op, x, w, b, stride, padding, dilation, groups) -> ConvGeometry:
+def _geometry(op: str, ndim: int, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, options: tuple) -> ConvGeometry:
     b_shape = None if b is None else b.shape
-    return ConvGeometry.make(op, x.shape, w.shape, b_shape, stride, padding, dilation, groups)
+    return ConvGeometry.make(op, x.shape, w.shape, b_shape, *options, ndim=ndim)

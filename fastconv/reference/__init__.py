@@ -19,7 +19,20 @@ from fastconv.reference.activation import (
     tanh,
     tanh_backward,
 )
-from fastconv.reference.conv import conv2d, conv2d_backward
+from fastconv.reference.conv import (
+    conv1d,
+    conv1d_backward,
+    conv2d,
+    conv2d_backward,
+    conv3d,
+    conv3d_backward,
+    conv_transpose1d,
+    conv_transpose1d_backward,
+    conv_transpose2d,
+    conv_transpose2d_backward,
+    conv_transpose3d,
+    conv_transpose3d_backward,
+)
 from fastconv.reference.deform import deform_conv2d, deform_conv2d_backward
 from fastconv.reference.linear import linear, linear_backward
 from fastconv.reference.loss import cross_entropy, cross_entropy_backward
@@ -30,6 +43,7 @@ from fastconv.reference.pool import (
     max_pool2d,
     max_pool2d_backward,
 )
+from fastconv.reference.separable import depthwise_separable_conv2d, depthwise_separable_conv2d_backward
 from fastconv.reference.shape import flatten, flatten_backward
 from fastconv.reference.softmax import (
     log_softmax,
@@ -43,12 +57,24 @@ __all__ = [
     "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
+    "conv1d",
+    "conv1d_backward",
     "conv2d",
     "conv2d_backward",
+    "conv3d",
+    "conv3d_backward",
+    "conv_transpose1d",
+    "conv_transpose1d_backward",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
+    "conv_transpose3d",
+    "conv_transpose3d_backward",
     "cross_entropy",
     "cross_entropy_backward",
     "deform_conv2d",
     "deform_conv2d_backward",
+    "depthwise_separable_conv2d",
+    "depthwise_separable_conv2d_backward",
     "flatten",
     "flatten_backward",
     "linear",

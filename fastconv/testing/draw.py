@@ -5,28 +5,43 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv.testing.cases import ConvCase, DeformCase
+from fastconv.testing.cases import ConvCase, ConvTransposeCase, DeformCase
+
+LONGEST = (6, 12, 40)  # outputs along the last three axes
 
 
-def random_geometry(rng: np.random.Generator, outputs: int = 3000) -> ConvCase:
-    """Draw legal arguments of a two-dimensional convolution: any groups, stride, dilation, uneven padding and kernel.
+def random_geometry(rng: np.random.Generator, outputs: int = 3000, ndim: int = 2) -> ConvCase:
+    """Draw legal arguments of a convolution: any groups, stride, dilation, uneven padding and kernel.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     outputs : int
         Rough limit on the number of outputs, which the reference computes one by one.
+    ndim : int
+        Number of axes along which the window moves: 1, 2 or 3.
     """
     groups = int(rng.choice([1, 1, 1, 2, 3, 8]))
     group_in, group_out = (int(rng.integers(1, 40 // groups + 1)) for _ in range(2))
     batch = int(rng.integers(0, 4))
-    plane = max(1, outputs // (max(1, batch) * groups * group_out))
-    rows = int(rng.integers(1, min(12, plane) + 1))
-    columns = int(rng.integers(1, min(40, plane // rows) + 1))
-    axes = [_random_axis(rng, size) for size in (rows, columns)]
+    rest, sizes = max(1, outputs // (max(1, batch) * groups * group_out)), []
+    for longest in LONGEST[-ndim:]:
+        sizes.append(int(rng.integers(1, min(longest, rest) + 1)))
+        rest //= sizes[-1]
+    axes = [_random_axis(rng, size) for size in sizes]
     size, kernel, stride, dilation, padding = zip(*axes, strict=True)
     x, w = (batch, groups * group_in, *size), (groups * group_out, group_in, *kernel)
     return ConvCase("random", x, w, stride, padding, dilation, groups, bias=bool(rng.integers(2)))
+
+
+def random_transpose(rng: np.random.Generator, outputs: int = 3000, ndim: int = 2) -> ConvTransposeCase:
+    """Draw legal arguments of a transposed convolution: one that leads back from what `random_geometry` draws."""
+    case = random_geometry(rng, outputs, ndim)
+    geometry, window = case.geometry, case.geometry.window
+    axes = zip(geometry.input_size, geometry.output_size, window.stride, window.extent, window.padding, strict=True)
+    more = tuple(size - ((out - 1) * s + extent - sum(pair)) for size, out, s, extent, pair in axes)
+    x, pairs = geometry.y_shape, window.padding
+    return ConvTransposeCase("random", x, case.w, case.stride, pairs, more, case.groups, case.dilation, case.bias)
 
 
 def random_deform_case(rng: np.random.Generator) -> DeformCase:
