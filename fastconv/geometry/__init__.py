@@ -14,8 +14,11 @@ The dataclasses are frozen and hashable: equal geometries share whatever is comp
 """
 
 from fastconv.arguments import Ints
+from fastconv.geometry.adaptive import AdaptiveGeometry
 from fastconv.geometry.conv import ConvGeometry
 from fastconv.geometry.pool import PoolGeometry
+from fastconv.geometry.resample import ResampleGeometry
+from fastconv.geometry.unpool import UnpoolGeometry
 from fastconv.geometry.window import Window
 
-__all__ = ["ConvGeometry", "Ints", "PoolGeometry", "Window"]
+__all__ = ["AdaptiveGeometry", "ConvGeometry", "Ints", "PoolGeometry", "ResampleGeometry", "UnpoolGeometry", "Window"]

@@ -10,7 +10,16 @@ from typing import Any
 # The one table of public operations. Each has its gradient, named with ``_backward``, in the same module.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "conv": ("conv2d",),
-    "pool": ("max_pool2d", "avg_pool2d"),
+    "max_pool": ("max_pool1d", "max_pool2d", "max_pool3d"),
+    "avg_pool": ("avg_pool1d", "avg_pool2d", "avg_pool3d"),
+    "lp_pool": ("lp_pool1d", "lp_pool2d", "lp_pool3d"),
+    "adaptive": (
+        *("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
+        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+    ),
+    "unpool": ("max_unpool1d", "max_unpool2d", "max_unpool3d", "unpool_bed_of_nails"),
+    "resample": ("interpolate",),
+    "rearrange": ("pixel_shuffle", "pixel_unshuffle", "depth_to_space", "space_to_depth"),
     "dense": ("linear",),
     "norm": ("batch_norm",),
     "activation": ("relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax"),
