@@ -23,6 +23,7 @@ def adaptive_max_pool2d(x, output_size, return_indices=False):
     return (y, indices) if return_indices else y
 
 
+@np.errstate(all="ignore")
 def adaptive_max_pool2d_backward(dy, x, output_size) -> np.ndarray:
     """Return dx: each output sends its gradient to the element that won."""
     geometry = _geometry(x, output_size)

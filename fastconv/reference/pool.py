@@ -28,6 +28,7 @@ def max_pool2d(
     return (y, indices) if return_indices else y
 
 
+@np.errstate(all="ignore")
 def max_pool2d_backward(
     dy, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *, relu=False
 ) -> np.ndarray:
