@@ -8,6 +8,9 @@ from fastconv import ops
 X = np.zeros((2, 6, 9, 8), np.float32)
 W = np.zeros((4, 6, 3, 3), np.float32)
 B = np.zeros(4, np.float32)
+LINE, CUBE = np.zeros((2, 6, 9), np.float32), np.zeros((2, 6, 4, 4, 4), np.float32)
+SHUFFLED = np.zeros((2, 4, 9, 8), np.float32)
+PLACES = np.zeros(X.shape, np.int64)
 ROWS = np.zeros((5, 7), np.float32)
 LABELS = np.zeros(5, np.int64)
 # An op, its good arguments, and the shape of its result.
@@ -15,6 +18,20 @@ GOOD = {
     "conv2d": ({"x": X, "w": W, "b": B}, (2, 4, 7, 6)),
     "max_pool2d": ({"x": X, "kernel_size": 2}, (2, 6, 4, 4)),
     "avg_pool2d": ({"x": X, "kernel_size": 2}, (2, 6, 4, 4)),
+    "max_pool1d": ({"x": LINE, "kernel_size": 2}, (2, 6, 4)),
+    "max_pool3d": ({"x": CUBE, "kernel_size": 2}, (2, 6, 2, 2, 2)),
+    "avg_pool1d": ({"x": LINE, "kernel_size": 2}, (2, 6, 4)),
+    "avg_pool3d": ({"x": CUBE, "kernel_size": 2}, (2, 6, 2, 2, 2)),
+    "lp_pool2d": ({"x": X, "norm_type": 2, "kernel_size": 2}, (2, 6, 4, 4)),
+    "adaptive_max_pool2d": ({"x": X, "output_size": 4}, (2, 6, 4, 4)),
+    "adaptive_avg_pool2d": ({"x": X, "output_size": 4}, (2, 6, 4, 4)),
+    "max_unpool2d": ({"x": X, "indices": PLACES, "kernel_size": 2}, (2, 6, 18, 16)),
+    "unpool_bed_of_nails": ({"x": X, "kernel_size": 2}, (2, 6, 18, 16)),
+    "interpolate": ({"x": X, "scale_factor": 2}, (2, 6, 18, 16)),
+    "pixel_shuffle": ({"x": SHUFFLED, "upscale_factor": 2}, (2, 1, 18, 16)),
+    "pixel_unshuffle": ({"x": CUBE[0], "downscale_factor": 2}, (6, 16, 2, 2)),
+    "depth_to_space": ({"x": SHUFFLED, "block_size": 2}, (2, 1, 18, 16)),
+    "space_to_depth": ({"x": CUBE[0], "block_size": 2}, (6, 16, 2, 2)),
     "linear": ({"x": ROWS, "w": np.zeros((3, 7), np.float32), "b": np.zeros(3, np.float32)}, (5, 3)),
     "relu": ({"x": X}, X.shape),
     "relu6": ({"x": X}, X.shape),
@@ -67,6 +84,19 @@ POOL = [
     ("padding", ((0, 2), 0), ValueError, ["padding", "half"]),
     ("ceil_mode", "no", TypeError, ["ceil_mode", "'no'"]),
 ]
+ANY_AXES = [row for row in WINDOW + POOL if row[0] != "x" and not isinstance(row[1], tuple) and row[1] != 10]
+OUTPUT_SIZE = [
+    ("output_size", 0, ValueError, ["output_size", "0"]),
+    ("output_size", (2, -1), ValueError, ["output_size", "-1"]),
+    ("output_size", (2, 2, 2), ValueError, ["output_size", "3"]),
+    ("output_size", 2.0, TypeError, ["output_size", "2.0"]),
+    ("output_size", "44", TypeError, ["output_size", "'44'"]),
+    ("output_size", 2**40, ValueError, ["2**63 - 1"]),
+    ("x", zeros(9, 8), ValueError, ["x", "(9, 8)"]),
+    ("x", zeros(2, 6, 0, 8), ValueError, ["x", "(2, 6, 0, 8)"]),
+]
+SHUFFLE = [("x", zeros(2, 6, 9, 8), ValueError, ["4", "6"]), ("x", zeros(4, 9), ValueError, ["x", "(4, 9)"])]
+UNSHUFFLE = [("x", zeros(2, 6, 9, 8), ValueError, ["2", "(2, 6, 9, 8)"]), ("x", zeros(4, 9), ValueError, ["(4, 9)"])]
 # The same for the op and, with a right gradient besides, for its backward.
 TABLE = [
     *(("conv2d", *row) for row in WINDOW),
@@ -95,6 +125,52 @@ TABLE = [
     ("avg_pool2d", "divisor_override", 0, ValueError, ["divisor_override", "0"]),
     ("avg_pool2d", "divisor_override", 2.0, TypeError, ["divisor_override", "2.0"]),
     ("avg_pool2d", "count_include_pad", "no", TypeError, ["count_include_pad", "'no'"]),
+    *((op, *row) for op in ("max_pool1d", "avg_pool1d", "max_pool3d", "avg_pool3d") for row in ANY_AXES),
+    *(("lp_pool2d", *row) for row in ANY_AXES if row[0] != "padding"),
+    ("lp_pool2d", "norm_type", 0, ValueError, ["norm_type", "0"]),
+    ("lp_pool2d", "norm_type", -2, ValueError, ["norm_type", "-2"]),
+    ("lp_pool2d", "norm_type", float("inf"), ValueError, ["norm_type", "inf"]),
+    ("lp_pool2d", "norm_type", "2", TypeError, ["norm_type", "'2'"]),
+    ("max_pool3d", "x", zeros(6, 9), ValueError, ["x", "(6, 9)"]),
+    ("max_pool1d", "x", zeros(6), ValueError, ["x", "(6,)"]),
+    *((op, *row) for op in ("adaptive_max_pool2d", "adaptive_avg_pool2d") for row in OUTPUT_SIZE),
+    ("max_unpool2d", "indices", PLACES + 288, ValueError, ["indices", "287", "288"]),
+    ("max_unpool2d", "indices", PLACES - 1, ValueError, ["indices", "-1"]),
+    ("max_unpool2d", "indices", PLACES + 2**32 + 3, ValueError, ["indices", "4294967299"]),
+    ("max_unpool2d", "indices", PLACES.astype(np.uint64) + 2**63, ValueError, ["indices", "9223372036854775808"]),
+    ("max_unpool2d", "indices", PLACES.astype(np.float32), TypeError, ["indices", "float32"]),
+    ("max_unpool2d", "indices", PLACES[:1], ValueError, ["indices", "(2, 6, 9, 8)"]),
+    ("max_unpool2d", "indices", None, TypeError, ["indices", "None"]),
+    ("max_unpool2d", "kernel_size", 0, ValueError, ["kernel_size", "0"]),
+    ("max_unpool2d", "stride", 0, ValueError, ["stride", "0"]),
+    ("max_unpool2d", "padding", 20, ValueError, ["padding", "20"]),
+    ("max_unpool2d", "output_size", (20, 16), ValueError, ["output_size", "(20, 16)", "(18, 16)"]),
+    ("max_unpool2d", "output_size", (2, 18, 16), ValueError, ["output_size", "3"]),
+    ("max_unpool2d", "x", zeros(9, 8), ValueError, ["x", "(9, 8)"]),
+    ("unpool_bed_of_nails", "kernel_size", 0, ValueError, ["kernel_size", "0"]),
+    ("unpool_bed_of_nails", "kernel_size", 2**40, ValueError, ["2**63 - 1"]),
+    ("unpool_bed_of_nails", "x", zeros(9, 8), ValueError, ["x", "(9, 8)"]),
+    ("interpolate", "x", zeros(9, 8), ValueError, ["x", "(9, 8)"]),
+    ("interpolate", "x", zeros(2, 6, 0, 8), ValueError, ["x", "(2, 6, 0, 8)"]),
+    ("interpolate", "scale_factor", None, ValueError, ["size", "scale_factor"]),
+    ("interpolate", "size", 3, ValueError, ["size", "scale_factor"]),
+    ("interpolate", "scale_factor", 0, ValueError, ["scale_factor", "0"]),
+    ("interpolate", "scale_factor", -1.5, ValueError, ["scale_factor", "-1.5"]),
+    ("interpolate", "scale_factor", float("nan"), ValueError, ["scale_factor", "nan"]),
+    ("interpolate", "scale_factor", 1e300, ValueError, ["output size"]),
+    ("interpolate", "scale_factor", 0.01, ValueError, ["output size", "0"]),
+    ("interpolate", "scale_factor", (2, 2, 2), ValueError, ["scale_factor", "2"]),
+    ("interpolate", "scale_factor", "2", TypeError, ["scale_factor", "'2'"]),
+    ("interpolate", "mode", "cubic", ValueError, ["mode", "'cubic'", "'nearest'"]),
+    ("interpolate", "mode", "linear", ValueError, ["mode", "'linear'", "2"]),
+    ("interpolate", "align_corners", True, ValueError, ["align_corners", "'nearest'"]),
+    *((op, *row) for op in ("pixel_shuffle", "depth_to_space") for row in SHUFFLE),
+    *((op, *row) for op in ("pixel_unshuffle", "space_to_depth") for row in UNSHUFFLE),
+    ("pixel_shuffle", "upscale_factor", 3, ValueError, ["upscale_factor", "9", "4"]),
+    ("pixel_shuffle", "upscale_factor", 0, ValueError, ["upscale_factor", "0"]),
+    ("pixel_unshuffle", "downscale_factor", 3, ValueError, ["downscale_factor", "3"]),
+    ("depth_to_space", "mode", "RCD", ValueError, ["mode", "'RCD'", "'DCR'"]),
+    ("space_to_depth", "block_size", 2.0, TypeError, ["block_size", "2.0"]),
     ("linear", "x", zeros(5, 8), ValueError, ["x", "8", "7"]),
     ("linear", "x", np.zeros((), np.float32), ValueError, ["x", "()"]),
     ("linear", "w", zeros(7), ValueError, ["w", "(7,)"]),
@@ -134,7 +210,10 @@ WRONG_ARRAYS = {
     "list": (np.ndarray.tolist, "list"),
 }
 FLOAT_ARGUMENTS = [
-    (op, name) for op, (good, _) in GOOD.items() for name in good if name != "target" and name != "kernel_size"
+    (op, name)
+    for op, (good, _) in GOOD.items()
+    for name, value in good.items()
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f"
 ]
 
 

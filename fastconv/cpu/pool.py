@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv.cpu import pool_planes, pool_sliding, pool_sliding_backward, pool_windows
-from fastconv.cpu.loop import Program
-from fastconv.cpu.taps import View, backward_view, forward_view
+from fastconv.cpu.loop import At, Program
+from fastconv.cpu.taps import backward_view, forward_view
 from fastconv.geometry import PoolGeometry
 
 CHUNK = 1 << 14  # outputs of a task
@@ -75,22 +75,25 @@ def _strip(geometry: PoolGeometry, rows: int, backward: bool) -> int:
     return max(2, fitting) if overlap and not backward else 1
 
 
-def _sliding(geometry: PoolGeometry, backward: bool) -> tuple[int, dict[str, int]]:
-    """Sizes for windows that slide: of x and y, or backward of dy and dx, which is written `step` rows at a time."""
-    read, written, step = geometry.input_size, geometry.output_size, geometry.window.stride[0]
-    if backward:
+def _sliding(geometry: PoolGeometry, backward: bool) -> tuple[tuple[int, ...], int, dict[str, int]]:
+    """Choice of a kernel for windows that slide, tasks and sizes: of x and y, or backward of dy and dx."""
+    read, written, (step, _) = geometry.input_size, geometry.output_size, geometry.window.stride
+    taps, padding = geometry.window.kernel[0], geometry.window.padding[0][0]
+    if backward:  # `step` rows of dx are written at a time
         read, written = written, read
-    rows = -(-written[0] // step) if backward else written[0]
+    rows, width = (-(-written[0] // step), written[1] * step) if backward else written
     strip = _strip(geometry, rows, backward)
-    tasks, sizes = _bands(geometry, rows, written[1] * (step if backward else 1))
-    shapes = dict(zip(("in_rows", "in_columns", "out_rows", "out_columns"), (*read, *written), strict=True))
-    return tasks, {**sizes, **shapes, "strip": strip, "ahead": strip * read[1] * (1 if backward else step)}
+    tasks, sizes = _bands(geometry, rows, width)
+    sizes |= zip(("in_rows", "in_columns", "out_rows", "out_columns"), (*read, *written), strict=True)
+    sizes |= {"strip": strip, "ahead": strip * read[1] * (1 if backward else step)}
+    return ((taps, step, padding), tasks, sizes) if backward else ((taps, step), tasks, sizes | {"padding": padding})
 
 
-def _tables(program: Program, geometry: PoolGeometry, view: View) -> tuple[int, dict[str, int]]:
+def _tables(program: Program, geometry: PoolGeometry, backward: bool) -> tuple[int, dict[str, int]]:
     """Tables for windows of any kind: the (tap, input row) that each row meets, and the taps of the columns."""
+    view = backward_view(geometry) if backward else forward_view(geometry)
     tasks, sizes = _bands(geometry, view.out_rows, view.out_columns)
-    return tasks, {
+    tables = {
         **sizes,
         "row_first": program.table(np.cumsum([0, *map(len, view.row_taps)])),
         "row_taps": program.table([pair for pairs in view.row_taps for pair in pairs]),
@@ -98,41 +101,24 @@ def _tables(program: Program, geometry: PoolGeometry, view: View) -> tuple[int, 
         "in_rows": view.in_rows, "in_columns": view.in_columns,
         "out_rows": view.out_rows, "out_columns": view.out_columns, "tap_columns": view.tap_columns,
     }  # fmt: skip
+    if not backward:
+        return tasks, tables | {"advance": view.columns[0].advance}
+    phase_first = program.table(np.cumsum([0, *(len(phase.taps) for phase in view.columns)]))
+    return tasks, tables | {"phase_first": phase_first, "phases": len(view.columns)}
 
 
-def _add_forward(program: Program, geometry: PoolGeometry, kernels: tuple, **arguments: object) -> None:
+def add_pooling(program: Program, geometry: PoolGeometry, backward: bool, kernels: tuple, **arguments: object) -> None:
     """Append the step that fits, of kernels for planes that are windows, for small windows, and for all others."""
     of_planes, sliding, of_all = kernels
-    window = geometry.window
     if _is_plane(geometry):
         tasks, sizes = _planes(geometry)
         program.add(of_planes, tasks, **sizes, **arguments)
     elif _slides(geometry):
-        tasks, sizes = _sliding(geometry, backward=False)
-        step = sliding(window.kernel[0], window.stride[0])
-        program.add(step, tasks, **sizes, **arguments, padding=window.padding[0][0])
+        shape, tasks, sizes = _sliding(geometry, backward)
+        program.add(sliding(*shape), tasks, **sizes, **arguments)
     else:
-        view = forward_view(geometry)
-        tasks, tables = _tables(program, geometry, view)
-        program.add(of_all, tasks, **tables, **arguments, advance=view.columns[0].advance)
-
-
-def _add_backward(program: Program, geometry: PoolGeometry, kernels: tuple, **arguments: object) -> None:
-    """Append the step that fits, as `_add_forward` does."""
-    of_planes, sliding, of_all = kernels
-    window = geometry.window
-    if _is_plane(geometry):
-        tasks, sizes = _planes(geometry)
-        program.add(of_planes, tasks, **sizes, **arguments)
-    elif _slides(geometry):
-        tasks, sizes = _sliding(geometry, backward=True)
-        step = sliding(window.kernel[0], window.stride[0], window.padding[0][0])
-        program.add(step, tasks, **sizes, **arguments)
-    else:
-        view = backward_view(geometry)
-        tasks, tables = _tables(program, geometry, view)
-        phase_first = program.table(np.cumsum([0, *(len(phase.taps) for phase in view.columns)]))
-        program.add(of_all, tasks, **tables, **arguments, phase_first=phase_first, phases=len(view.columns))
+        tasks, sizes = _tables(program, geometry, backward)
+        program.add(of_all, tasks, **sizes, **arguments)
 
 
 # ---- max pooling -----------------------------------------------------------------------------------------------
@@ -143,7 +129,7 @@ def _max_plan(geometry: PoolGeometry, dtype: np.dtype, keep: bool, relu: bool) -
     program, positions = Program(dtype, "x y saved"), position_type(geometry).name
     kernels = pool_planes.MAX[positions], pool_sliding.max_kernel, pool_windows.MAX[positions]
     options = {"keep": int(keep), "relu": int(relu), "nowhere": prod(geometry.window.kernel)}
-    _add_forward(program, geometry, kernels, x=program.x, y=program.y, saved=program.saved, **options)
+    add_pooling(program, geometry, False, kernels, x=program.x, y=program.y, saved=program.saved, **options)
     return program
 
 
@@ -160,7 +146,7 @@ def _max_backward_plan(geometry: PoolGeometry, dtype: np.dtype) -> Program:
     program, positions = Program(dtype, "dy saved dx"), position_type(geometry).name
     of_planes, of_all = pool_planes.MAX_BACKWARD[positions], pool_windows.MAX_BACKWARD[positions]
     kernels = of_planes, pool_sliding_backward.max_kernel, of_all
-    _add_backward(program, geometry, kernels, dy=program.dy, saved=program.saved, dx=program.dx)
+    add_pooling(program, geometry, True, kernels, dy=program.dy, saved=program.saved, dx=program.dx)
     return program
 
 
@@ -217,19 +203,34 @@ def _shares(geometry: PoolGeometry, count_include_pad: bool, divisor: int | None
     return 1 / (reduce(np.multiply.outer, counts[:-1], np.ones(())).ravel() * most), most / counts[-1]
 
 
+def add_means(
+    program: Program,
+    geometry: PoolGeometry,
+    backward: bool,
+    count_include_pad: bool,
+    divisor: int | None,
+    scale: int = 1,
+    **ends: At,
+) -> None:
+    """Append the step that averages x into y, or backward dy into dx, times a number."""
+    rows, columns = _shares(geometry, count_include_pad, divisor)
+    rows = rows * scale
+    shares = {"row_shares": program.table(rows, program.dtype), "column_shares": program.table(columns, program.dtype)}
+    if backward:
+        kernels = pool_planes.AVG_BACKWARD, pool_sliding_backward.avg_kernel, pool_windows.AVG_BACKWARD
+    else:
+        kernels = pool_planes.AVG, pool_sliding.avg_kernel, pool_windows.AVG
+    add_pooling(program, geometry, backward, kernels, **ends, **shares)
+
+
 @lru_cache(maxsize=256)
 def _avg_plan(
     geometry: PoolGeometry, dtype: np.dtype, count_include_pad: bool, divisor: int | None, backward: bool
 ) -> Program:
-    program = Program(dtype, "dy dx" if backward else "x y")
-    rows, columns = _shares(geometry, count_include_pad, divisor)
-    shares = {"row_shares": program.table(rows, dtype), "column_shares": program.table(columns, dtype)}
-    if backward:
-        kernels = pool_planes.AVG_BACKWARD, pool_sliding_backward.avg_kernel, pool_windows.AVG_BACKWARD
-        _add_backward(program, geometry, kernels, dy=program.dy, dx=program.dx, **shares)
-    else:
-        kernels = pool_planes.AVG, pool_sliding.avg_kernel, pool_windows.AVG
-        _add_forward(program, geometry, kernels, x=program.x, y=program.y, **shares)
+    ends = "dy dx" if backward else "x y"
+    program = Program(dtype, ends)
+    places = {name: getattr(program, name) for name in ends.split()}
+    add_means(program, geometry, backward, count_include_pad, divisor, **places)
     return program
 
 

@@ -14,17 +14,23 @@ The dataclasses are frozen and hashable: equal geometries share whatever is comp
 """
 
 from fastconv.arguments import Ints
+from fastconv.geometry.adaptive import AdaptiveGeometry
 from fastconv.geometry.conv import ConvGeometry
 from fastconv.geometry.conv_transpose import ConvTransposeGeometry
 from fastconv.geometry.deform import DeformGeometry
 from fastconv.geometry.pool import PoolGeometry
+from fastconv.geometry.resample import ResampleGeometry
+from fastconv.geometry.unpool import UnpoolGeometry
 from fastconv.geometry.window import Window
 
 __all__ = [
+    "AdaptiveGeometry",
     "ConvGeometry",
     "ConvTransposeGeometry",
     "DeformGeometry",
     "Ints",
     "PoolGeometry",
+    "ResampleGeometry",
+    "UnpoolGeometry",
     "Window",
 ]

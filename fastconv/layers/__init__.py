@@ -8,6 +8,20 @@ A small one::
 """
 
 from fastconv.layers.activation import LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
+from fastconv.layers.adaptive import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    GlobalAvgPool1d,
+    GlobalAvgPool2d,
+    GlobalAvgPool3d,
+    GlobalMaxPool1d,
+    GlobalMaxPool2d,
+    GlobalMaxPool3d,
+)
 from fastconv.layers.arena import Arena
 from fastconv.layers.base import Layer
 from fastconv.layers.combinators import Concat, Gate, Identity, Mean, Sequential, Sum
@@ -17,35 +31,83 @@ from fastconv.layers.dense import Flatten, Linear
 from fastconv.layers.dropout import Dropout
 from fastconv.layers.fold import fold_batch_norm
 from fastconv.layers.norm import BatchNorm1d, BatchNorm2d
-from fastconv.layers.pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from fastconv.layers.pool import (
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from fastconv.layers.rearrange import (
+    DepthToSpace,
+    PixelShuffle,
+    PixelUnshuffle,
+    SpaceToDepth,
+)
 from fastconv.layers.summary import Row, summary_rows
+from fastconv.layers.unpool import (
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
+    Upsample,
+)
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "Arena",
+    "AvgPool1d",
     "AvgPool2d",
+    "AvgPool3d",
     "BatchNorm1d",
     "BatchNorm2d",
     "Concat",
     "Conv2d",
     "DeformConv2d",
+    "DepthToSpace",
     "Dropout",
     "Flatten",
     "Gate",
+    "GlobalAvgPool1d",
     "GlobalAvgPool2d",
+    "GlobalAvgPool3d",
+    "GlobalMaxPool1d",
+    "GlobalMaxPool2d",
+    "GlobalMaxPool3d",
     "Identity",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "Layer",
     "Linear",
     "LogSoftmax",
+    "MaxPool1d",
     "MaxPool2d",
+    "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "Mean",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
     "Row",
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "SpaceToDepth",
     "Sum",
     "Tanh",
+    "Upsample",
     "fold_batch_norm",
     "summary_rows",
 ]

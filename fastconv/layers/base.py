@@ -79,7 +79,7 @@ class Backward:
         return dx if input_gradient else None
 
 
-def _no_backward(dy: np.ndarray, input_gradient: bool = True) -> None:
+def no_backward(dy: np.ndarray, input_gradient: bool = True) -> None:
     """Stand in for the backward pass where there is none."""
     raise RuntimeError("there is no way back through an inference pass; run forward(x, train=True)")
 
@@ -217,7 +217,7 @@ class Layer:
             Change parameters only after it: it reads them.
         """
         y, pullback = self.apply(x, train)
-        return y, Backward(self, pullback, y.shape) if train else _no_backward
+        return y, Backward(self, pullback, y.shape) if train else no_backward
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the output for inference."""

@@ -1,6 +1,6 @@
-"""Pooling as layers."""
+"""Pooling with windows of a given size, as layers. A class for one, two and three axes each, which differ in `axes`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,12 +16,13 @@ class MaxPool2d(Layer):
 
     Parameters
     ----------
-    kernel_size : int or (int, int)
-    stride : int or (int, int), optional
+    kernel_size : int or sequence of int
+        A number stands for every axis.
+    stride : int or sequence of int, optional
         The kernel's size if left out.
-    padding : int or (int, int)
+    padding : int or sequence of int
         At most half the kernel.
-    dilation : int or (int, int)
+    dilation : int or sequence of int
     ceil_mode : bool
         Whether a last window that hangs over the end counts.
 
@@ -30,6 +31,8 @@ class MaxPool2d(Layer):
     TypeError, ValueError
         An argument has a wrong type or value.
     """
+
+    axes = 2
 
     def __init__(
         self,
@@ -50,10 +53,11 @@ class MaxPool2d(Layer):
     def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback | None]:
         """See `Layer.apply`."""
         options, relu = self._options(), self.rectifies
+        pool, pool_backward = op_and_gradient("max_pool", self.axes)
         if not train:
-            return ops.max_pool2d(x, *options, relu=relu), None
-        y, saved = ops.max_pool2d(x, *options, relu=relu, return_saved=True)
-        return y, lambda dy, _: ops.max_pool2d_backward(dy, x, *options, relu=relu, saved=saved)
+            return pool(x, *options, relu=relu), None
+        y, saved = pool(x, *options, relu=relu, return_saved=True)
+        return y, lambda dy, _: pool_backward(dy, x, *options, relu=relu, saved=saved)
 
     def merged(self, following: Layer) -> Layer | None:
         """Take a ReLU that follows; see `Layer.merged`."""
@@ -61,7 +65,19 @@ class MaxPool2d(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
-        return PoolGeometry.make("MaxPool2d", input_shape, *self._options()).y_shape
+        return PoolGeometry.make(type(self).__name__, input_shape, *self._options(), ndim=self.axes).y_shape
+
+
+class MaxPool1d(MaxPool2d):
+    """`MaxPool2d` along one axis."""
+
+    axes = 1
+
+
+class MaxPool3d(MaxPool2d):
+    """`MaxPool2d` along three axes."""
+
+    axes = 3
 
 
 class AvgPool2d(Layer):
@@ -69,10 +85,11 @@ class AvgPool2d(Layer):
 
     Parameters
     ----------
-    kernel_size : int or (int, int)
-    stride : int or (int, int), optional
+    kernel_size : int or sequence of int
+        A number stands for every axis.
+    stride : int or sequence of int, optional
         The kernel's size if left out.
-    padding : int or (int, int)
+    padding : int or sequence of int
         At most half the kernel.
     ceil_mode : bool
         Whether a last window that hangs over the end counts.
@@ -87,6 +104,8 @@ class AvgPool2d(Layer):
         An argument has a wrong type or value.
     """
 
+    axes = 2
+
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -97,45 +116,100 @@ class AvgPool2d(Layer):
         divisor_override: int | None = None,
     ):
         self.kernel_size, self.stride, self.padding, self.ceil_mode = kernel_size, stride, padding, ceil_mode
-        self.count_include_pad = as_flag("AvgPool2d", "count_include_pad", count_include_pad)
+        self.count_include_pad = as_flag(type(self).__name__, "count_include_pad", count_include_pad)
         self.divisor_override = divisor_override
         super().__init__()
         _check_options(self)
 
-    def _options(self) -> tuple:
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
         window = self.kernel_size, self.stride, self.padding, self.ceil_mode
-        return *window, self.count_include_pad, self.divisor_override
-
-    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
-        """See `Layer.apply`."""
-        options = self._options()
-        return ops.avg_pool2d(x, *options), lambda dy, _: ops.avg_pool2d_backward(dy, x, *options)
+        options = *window, self.count_include_pad, self.divisor_override
+        pool, pool_backward = op_and_gradient("avg_pool", self.axes)
+        return pool(x, *options), lambda dy, _: pool_backward(dy, x, *options)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
-        geometry = PoolGeometry.make(
-            "AvgPool2d", input_shape, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode
-        )
-        return geometry.y_shape
+        window = self.kernel_size, self.stride, self.padding, 1, self.ceil_mode
+        return PoolGeometry.make(type(self).__name__, input_shape, *window, ndim=self.axes).y_shape
 
 
-class GlobalAvgPool2d(Layer):
-    """The mean of each map, (N, C, H, W) to (N, C, 1, 1), whatever its size; see `fastconv.avg_pool2d`."""
+class AvgPool1d(AvgPool2d):
+    """`AvgPool2d` along one axis."""
+
+    axes = 1
+
+
+class AvgPool3d(AvgPool2d):
+    """`AvgPool2d` along three axes."""
+
+    axes = 3
+
+
+class LPPool2d(Layer):
+    """The p-norm under each window; see `fastconv.lp_pool2d`.
+
+    Parameters
+    ----------
+    norm_type : float
+        The exponent p.
+    kernel_size : int or sequence of int
+        A number stands for every axis.
+    stride : int or sequence of int, optional
+        The kernel's size if left out.
+    ceil_mode : bool
+        Whether a last window that hangs over the end counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has a wrong type or value.
+    """
+
+    axes = 2
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        ceil_mode: bool = False,
+    ):
+        self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, stride, ceil_mode
+        super().__init__()
+        _check_options(self)
 
     def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
         """See `Layer.apply`."""
-        self.output_shape(np.shape(x))
-        plane = x.shape[2:]
-        return ops.avg_pool2d(x, plane), lambda dy, _: ops.avg_pool2d_backward(dy, x, plane)
+        options = self.norm_type, self.kernel_size, self.stride, self.ceil_mode
+        pool, pool_backward = op_and_gradient("lp_pool", self.axes)
+        y = pool(x, *options)
+        return y, lambda dy, _: pool_backward(dy, x, *options, saved=y)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
-        if len(input_shape) != 4:
-            raise ValueError(f"GlobalAvgPool2d: x must have shape (n, c, h, w), got {tuple(input_shape)}")
-        return PoolGeometry.make("GlobalAvgPool2d", input_shape, input_shape[2:]).y_shape
+        window = self.kernel_size, self.stride, 0, 1, self.ceil_mode
+        return PoolGeometry.make(type(self).__name__, input_shape, *window, ndim=self.axes).y_shape
 
 
-def _check_options(layer: MaxPool2d | AvgPool2d, dilation: int | Sequence[int] = 1) -> None:
+class LPPool1d(LPPool2d):
+    """`LPPool2d` along one axis."""
+
+    axes = 1
+
+
+class LPPool3d(LPPool2d):
+    """`LPPool2d` along three axes."""
+
+    axes = 3
+
+
+def op_and_gradient(name: str, axes: int) -> tuple[Callable, Callable]:
+    """Return an operation for a number of axes, and its gradient."""
+    return getattr(ops, f"{name}{axes}d"), getattr(ops, f"{name}{axes}d_backward")
+
+
+def _check_options(layer: MaxPool2d | AvgPool2d | LPPool2d, dilation: int | Sequence[int] = 1) -> None:
     """Refuse bad options now rather than at the first call: the smallest input that the window fits into must do."""
-    window = Window.make(type(layer).__name__, 2, layer.kernel_size, dilation=dilation)
+    window = Window.make(type(layer).__name__, layer.axes, layer.kernel_size, dilation=dilation)
     layer.output_shape((1, 1, *window.extent))

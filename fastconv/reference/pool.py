@@ -28,6 +28,7 @@ def max_pool2d(
     return (y, indices) if return_indices else y
 
 
+@np.errstate(all="ignore")
 def max_pool2d_backward(
     dy, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *, relu=False
 ) -> np.ndarray:
@@ -74,6 +75,43 @@ def avg_pool2d_backward(
     return dx
 
 
+@np.errstate(all="ignore")
+def lp_pool2d(x, norm_type, kernel_size, stride=None, ceil_mode=False) -> np.ndarray:
+    """Return the p-th root of the sum of p-th powers in each window, (n, c, oh, ow).
+
+    Where `ceil_mode` lets a window hang over the end, the sum counts as many elements as a whole window has: it is the
+    mean of the powers times the size of the window.
+    """
+    geometry = _geometry(x, kernel_size, stride, 0, 1, ceil_mode)
+    y = np.zeros(geometry.y_shape)
+    for n, c, position, places in _windows(geometry):
+        y[n, c, *position] = _power_sum(geometry, x[n, c, *places], norm_type) ** (1 / norm_type)
+    return y
+
+
+@np.errstate(all="ignore")
+def lp_pool2d_backward(dy, x, norm_type, kernel_size, stride=None, ceil_mode=False) -> np.ndarray:
+    """Return dx: ``dy (x / y) ** (p - 1)``, and 0 where the sum of powers is 0, at which there is no derivative."""
+    geometry = _geometry(x, kernel_size, stride, 0, 1, ceil_mode)
+    dx = np.zeros(x.shape)
+    for n, c, position, places in _windows(geometry):
+        total = _power_sum(geometry, x[n, c, *places], norm_type)
+        if total != 0:
+            slope = float(dy[n, c, *position]) * total ** (1 / norm_type - 1)
+            elements = np.asarray(x[n, c, *places], np.float64)
+            dx[n, c, *places] += slope * elements ** (norm_type - 1) * prod(geometry.window.kernel) / elements.size
+    return dx
+
+
+# Nothing above counts axes.
+max_pool1d = max_pool3d = max_pool2d
+max_pool1d_backward = max_pool3d_backward = max_pool2d_backward
+avg_pool1d = avg_pool3d = avg_pool2d
+avg_pool1d_backward = avg_pool3d_backward = avg_pool2d_backward
+lp_pool1d = lp_pool3d = lp_pool2d
+lp_pool1d_backward = lp_pool3d_backward = lp_pool2d_backward
+
+
 def _geometry(x, *options) -> PoolGeometry:
     return PoolGeometry.make("reference.pool", x.shape, *options, ndim=x.ndim - 2)
 
@@ -93,6 +131,11 @@ def _winner(plane: np.ndarray, places: Slices) -> Ints:
         if plane[place] > plane[best] or (isnan(plane[place]) and not isnan(plane[best])):
             best = place
     return best
+
+
+def _power_sum(geometry: PoolGeometry, elements: np.ndarray, norm_type: float) -> np.float64:
+    powers = np.asarray(elements, np.float64) ** norm_type
+    return powers.sum() * prod(geometry.window.kernel) / elements.size
 
 
 def _divisor(geometry: PoolGeometry, position: Ints, real: int, count_include_pad: bool, override: int | None) -> int:

@@ -5,7 +5,8 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastconv.testing.cases import ConvCase, ConvTransposeCase, DeformCase
+from fastconv.testing.conv_cases import ConvCase, ConvTransposeCase
+from fastconv.testing.deform_cases import DeformCase
 
 LONGEST = (6, 12, 40)  # outputs along the last three axes
 

@@ -1,4 +1,4 @@
-"""Max and average pooling."""
+"""Max pooling along one, two or three axes."""
 
 from functools import lru_cache
 from math import prod
@@ -6,10 +6,11 @@ from math import prod
 import numpy as np
 
 from fastconv import runtime
-from fastconv.arguments import as_flag, as_int
+from fastconv.arguments import as_flag
 from fastconv.arrays import check_shape, reals
 from fastconv.cpu import pool
 from fastconv.geometry import PoolGeometry
+from fastconv.ops.batch import add_batch, remove_batch
 
 
 def max_pool2d(
@@ -31,8 +32,8 @@ def max_pool2d(
 
     Parameters
     ----------
-    x : (n, c, h, w) ndarray
-        float32 or float64.
+    x : (n, c, h, w) or (c, h, w) ndarray
+        float32 or float64. Without a batch the results have none.
     kernel_size, stride, dilation : int or (int, int)
         The window, its steps (`kernel_size` if None), and the steps between its elements.
     padding : int, (int, int), pairs (before, after), 'same' or 'valid'
@@ -60,22 +61,9 @@ def max_pool2d(
     TypeError, ValueError
         An argument has a wrong type, shape or value; the message names it.
     """
-    op = "max_pool2d"
-    (x,) = reals(op, x=x)
-    geometry = _geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
-    as_flag(op, "return_indices", return_indices)
-    as_flag(op, "return_saved", return_saved)
-    if as_flag(op, "relu", relu) and return_indices:
-        raise ValueError(f"{op}: return_indices=True does not go with relu=True: a zero of relu lies nowhere")
-    y, saved = _max_pool(x, geometry, return_indices or return_saved, relu)
-    outputs = [y]
-    if return_indices:
-        indices = runtime.empty(geometry.y_shape, np.int64)
-        pool.flat_indices(saved, indices, geometry)
-        outputs.append(indices)
-    if return_saved:
-        outputs.append(saved)
-    return outputs[0] if len(outputs) == 1 else tuple(outputs)
+    return _forward(
+        "max_pool2d", 2, x, (kernel_size, stride, padding, dilation, ceil_mode), return_indices, relu, return_saved
+    )
 
 
 def max_pool2d_backward(
@@ -94,9 +82,9 @@ def max_pool2d_backward(
 
     Parameters
     ----------
-    dy : (n, c, oh, ow) ndarray
+    dy : (n, c, oh, ow) or (c, oh, ow) ndarray
         Gradient of the result.
-    x : (n, c, h, w) ndarray
+    x : (n, c, h, w) or (c, h, w) ndarray
         What `max_pool2d` was given.
     kernel_size, stride, padding, dilation, ceil_mode, relu
         As `max_pool2d` was given them.
@@ -113,107 +101,187 @@ def max_pool2d_backward(
     TypeError, ValueError
         An argument has a wrong type, shape or value, or `saved` holds a position outside the input.
     """
-    op = "max_pool2d_backward"
-    dy, x = reals(op, dy=dy, x=x)
-    geometry = _geometry(op, x, kernel_size, stride, padding, dilation, ceil_mode)
-    geometry.check_gradient(op, dy.shape)
-    as_flag(op, "relu", relu)
-    saved = _max_pool(x, geometry, True, relu)[1] if saved is None else _checked_positions(op, saved, geometry, relu)
-    dx = runtime.empty(x.shape, x.dtype)
-    pool.max_pool_backward(dy, saved, dx, geometry)
-    return dx
+    window = kernel_size, stride, padding, dilation, ceil_mode
+    return _backward("max_pool2d_backward", 2, dy, x, window, relu, saved)
 
 
-def avg_pool2d(
+def max_pool1d(
     x: np.ndarray,
     kernel_size,
     stride=None,
     padding=0,
+    dilation=1,
     ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> np.ndarray:
-    """Mean of each window.
+    return_indices: bool = False,
+    *,
+    relu: bool = False,
+    return_saved: bool = False,
+):
+    """`max_pool2d` along one axis.
 
     Parameters
     ----------
-    x : (n, c, h, w) ndarray
-        float32 or float64.
-    kernel_size, stride : int or (int, int)
-        The window, and its steps (`kernel_size` if None).
-    padding : int, (int, int), pairs (before, after), 'same' or 'valid'
-        At most half the window.
-    ceil_mode : bool
-        Whether a last window that hangs over the padded end counts.
-    count_include_pad : bool
-        Whether the sum is divided by the number of elements with those of the padding, or of real ones only.
-    divisor_override : int, optional
-        By what the sum is divided instead.
+    x : (n, c, w) or (c, w) ndarray
+    kernel_size, stride, padding, dilation, ceil_mode, return_indices, relu, return_saved
+        As in `max_pool2d`.
 
     Returns
     -------
-    (n, c, oh, ow) ndarray
-        `y`.
+    (n, c, ow) ndarray
+        `y`, with `indices` and `saved` if they are asked for.
 
     Raises
     ------
     TypeError, ValueError
-        An argument has a wrong type, shape or value; the message names it.
+        As from `max_pool2d`.
     """
-    op = "avg_pool2d"
-    (x,) = reals(op, x=x)
-    geometry = _geometry(op, x, kernel_size, stride, padding, 1, ceil_mode)
-    counting = _counting(op, count_include_pad, divisor_override)
-    y = runtime.empty(geometry.y_shape, x.dtype)
-    pool.avg_pool(x, y, geometry, *counting)
-    return y
+    return _forward(
+        "max_pool1d", 1, x, (kernel_size, stride, padding, dilation, ceil_mode), return_indices, relu, return_saved
+    )
 
 
-def avg_pool2d_backward(
+def max_pool1d_backward(
     dy: np.ndarray,
     x: np.ndarray,
     kernel_size,
     stride=None,
     padding=0,
+    dilation=1,
     ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
+    *,
+    relu: bool = False,
+    saved: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Gradient of `avg_pool2d`: each output's gradient goes to the elements of its window in equal shares.
+    """Gradient of `max_pool1d`.
 
     Parameters
     ----------
-    dy : (n, c, oh, ow) ndarray
-        Gradient of the result.
-    x : (n, c, h, w) ndarray
-        What `avg_pool2d` was given; only its shape and dtype count.
-    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-        As `avg_pool2d` was given them.
+    dy : (n, c, ow) ndarray
+    x : (n, c, w) or (c, w) ndarray
+    kernel_size, stride, padding, dilation, ceil_mode, relu, saved
+        As in `max_pool2d_backward`.
 
     Returns
     -------
-    (n, c, h, w) ndarray
+    (n, c, w) ndarray
         `dx`.
 
     Raises
     ------
     TypeError, ValueError
-        An argument has a wrong type, shape or value; the message names it.
+        As from `max_pool2d_backward`.
     """
-    op = "avg_pool2d_backward"
+    window = kernel_size, stride, padding, dilation, ceil_mode
+    return _backward("max_pool1d_backward", 1, dy, x, window, relu, saved)
+
+
+def max_pool3d(
+    x: np.ndarray,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    relu: bool = False,
+    return_saved: bool = False,
+):
+    """`max_pool2d` along three axes.
+
+    Parameters
+    ----------
+    x : (n, c, d, h, w) or (c, d, h, w) ndarray
+    kernel_size, stride, padding, dilation, ceil_mode, return_indices, relu, return_saved
+        As in `max_pool2d`.
+
+    Returns
+    -------
+    (n, c, od, oh, ow) ndarray
+        `y`, with `indices` and `saved` if they are asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As from `max_pool2d`.
+    """
+    return _forward(
+        "max_pool3d", 3, x, (kernel_size, stride, padding, dilation, ceil_mode), return_indices, relu, return_saved
+    )
+
+
+def max_pool3d_backward(
+    dy: np.ndarray,
+    x: np.ndarray,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode: bool = False,
+    *,
+    relu: bool = False,
+    saved: np.ndarray | None = None,
+) -> np.ndarray:
+    """Gradient of `max_pool3d`.
+
+    Parameters
+    ----------
+    dy : (n, c, od, oh, ow) ndarray
+    x : (n, c, d, h, w) or (c, d, h, w) ndarray
+    kernel_size, stride, padding, dilation, ceil_mode, relu, saved
+        As in `max_pool2d_backward`.
+
+    Returns
+    -------
+    (n, c, d, h, w) ndarray
+        `dx`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As from `max_pool2d_backward`.
+    """
+    window = kernel_size, stride, padding, dilation, ceil_mode
+    return _backward("max_pool3d_backward", 3, dy, x, window, relu, saved)
+
+
+def _forward(op, ndim, x, window, return_indices, relu, return_saved):
+    (x,) = reals(op, x=x)
+    single, x = add_batch(ndim + 2, x)
+    geometry = _geometry(op, ndim, x, window)
+    as_flag(op, "return_indices", return_indices)
+    as_flag(op, "return_saved", return_saved)
+    if as_flag(op, "relu", relu) and return_indices:
+        raise ValueError(f"{op}: return_indices=True does not go with relu=True: a zero of relu lies nowhere")
+    y, saved = _max_pool(x, geometry, return_indices or return_saved, relu)
+    outputs = [y]
+    if return_indices:
+        indices = runtime.empty(geometry.y_shape, np.int64)
+        pool.flat_indices(saved, indices, geometry)
+        outputs.append(indices)
+    if return_saved:
+        outputs.append(saved)
+    if single:
+        outputs = [output[0] for output in outputs]
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _backward(op, ndim, dy, x, window, relu, saved):
     dy, x = reals(op, dy=dy, x=x)
-    geometry = _geometry(op, x, kernel_size, stride, padding, 1, ceil_mode)
+    single, x, dy, saved = add_batch(ndim + 2, x, dy, saved)
+    geometry = _geometry(op, ndim, x, window)
     geometry.check_gradient(op, dy.shape)
-    counting = _counting(op, count_include_pad, divisor_override)
+    as_flag(op, "relu", relu)
+    saved = _max_pool(x, geometry, True, relu)[1] if saved is None else _checked_positions(op, saved, geometry, relu)
     dx = runtime.empty(x.shape, x.dtype)
-    pool.avg_pool_backward(dy, dx, geometry, *counting)
-    return dx
+    pool.max_pool_backward(dy, saved, dx, geometry)
+    return remove_batch(single, dx)
 
 
-def _geometry(op: str, x: np.ndarray, kernel_size, *options) -> PoolGeometry:
-    geometry = PoolGeometry.make(op, x.shape, kernel_size, *options)
+def _geometry(op: str, ndim: int, x: np.ndarray, window: tuple) -> PoolGeometry:
+    geometry = PoolGeometry.make(op, x.shape, *window, ndim=ndim)
     if prod(geometry.window.kernel) >= 2**31:
-        raise ValueError(f"{op}: kernel_size must have fewer than 2**31 places, got {kernel_size!r}")
+        raise ValueError(f"{op}: kernel_size must have fewer than 2**31 places, got {window[0]!r}")
     return geometry
 
 
@@ -222,11 +290,6 @@ def _max_pool(x: np.ndarray, geometry: PoolGeometry, keep: bool, relu: bool) -> 
     saved = runtime.empty(geometry.y_shape, pool.position_type(geometry)) if keep else None
     pool.max_pool(x, y, saved, geometry, relu)
     return y, saved
-
-
-def _counting(op: str, count_include_pad: bool, divisor_override: int | None) -> tuple[bool, int | None]:
-    divisor = None if divisor_override is None else as_int(op, "divisor_override", divisor_override, low=1)
-    return as_flag(op, "count_include_pad", count_include_pad), divisor
 
 
 def _checked_positions(op: str, saved: np.ndarray, geometry: PoolGeometry, relu: bool) -> np.ndarray:
