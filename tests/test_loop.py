@@ -12,7 +12,7 @@ import pytest
 
 import fastconv
 from fastconv import ops, runtime
-from fastconv.cpu import elementwise, gemm, pool, softmax
+from fastconv.cpu import elementwise, gemm, pool, softmax, softmax_planes
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.simd import lanes, load, splat, store
 from fastconv.geometry import PoolGeometry
@@ -173,16 +173,14 @@ def avg_plans(geometry, dtype):
 
 def other_plans(dtype):
     x, out, rows = X.astype(dtype), np.zeros(X.shape, dtype), ROWS.astype(dtype)
-    for step in (elementwise.relu, elementwise.sigmoid, elementwise.tanh):
-        yield elementwise._plan(step, x.size, dtype), (x, out)
-    yield elementwise._plan(elementwise.relu_backward, x.size, dtype), (x, x, out)
-    for step in (softmax.softmax, softmax.log_softmax):
-        yield softmax._plan(step, *rows.shape, dtype), (rows, np.zeros_like(rows))
-    labels, weight = np.arange(5), np.ones(5, dtype)
-    yield (
-        softmax._plan(softmax.cross_entropy_backward, *rows.shape, dtype),
-        (-rows, labels, weight, np.zeros_like(rows)),
-    )
+    for function in elementwise.FUNCTIONS.values():
+        yield elementwise._plan(function.forward, x.size, dtype, 0.5), (x, out)
+        yield elementwise._plan(function.backward, x.size, dtype, 0.5), (x, x, out)
+    weight = np.ones(5, dtype)
+    for along_rows, along_planes in softmax.KERNELS.values():
+        arrays = [rows] * (len(softmax.row_plan(along_rows, 5, 19, dtype).names) - 1)
+        yield softmax.row_plan(along_rows, *rows.shape, dtype), (*arrays, np.zeros_like(rows))
+        yield softmax_planes.plane_plan(along_planes, 1, *rows.shape, dtype), (*arrays, np.zeros_like(rows))
     yield gemm._forward_plan(5, 19, 5, dtype, True, True), (rows, rows, weight, np.zeros((5, 5), dtype))
     dy, w, dx, dw, db = rows[:, :3].copy(), rows[:3], np.zeros_like(rows), np.zeros((3, 19), dtype), weight[:3]
     for needs, arrays in (

@@ -200,10 +200,8 @@ def _backward_plan(
     program = Program(dtype, "dy x w y dx dw db")
     dy, few = program.dy, n * outputs < FEW_ELEMENTS
     if relu:
-        dy, chunk = program.workspace(n * outputs), elementwise.CHUNK
-        arrays = {"dy": program.dy, "y": program.y, "dx": dy}
-        tasks = -(-n * outputs // chunk)
-        program.add(elementwise.relu_backward, tasks, alone=few, size=n * outputs, chunk=chunk, **arrays)
+        dy, step = program.workspace(n * outputs), elementwise.FUNCTIONS["relu"].backward
+        elementwise.add(program, step, n * outputs, dy=program.dy, given=program.y, out=dy)
     if needs[0]:
         _add_product(program, dy, program.w, None, program.dx, (n, outputs, inputs))
     if needs[1]:

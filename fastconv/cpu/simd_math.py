@@ -1,4 +1,4 @@
-"""The functions exp and tanh of each lane, within 2 units in the last place, and sigmoid, within 3; NaN passes through.
+"""Functions of each lane: exp, expm1, tanh, log within 2 units in the last place, others within 3; NaN passes through.
 
 The method is that of W. J. Cody and W. Waite, *Software Manual for the Elementary Functions* (1980), chapters 6 and 12,
 with fused products: ``x = n ln 2 + r``, where ln 2 is the sum of two numbers so that r is exact enough, and then
@@ -153,6 +153,24 @@ def scale_by_power(x, n):
     return np.ldexp(x, np.nan_to_num(n).astype(np.int32))
 
 
+def _emit_split(b, sig, x):
+    width, place, root_half = (32, 23, 0x3F3504F3) if x.type.element == ir.FloatType() else (64, 52, 0x3FE6A09E667F3BCD)
+    lanes = ir.VectorType(ir.IntType(width), x.type.count)
+    bits, shift = b.bitcast(x, lanes), ir.Constant(lanes, [place] * x.type.count)
+    n = b.ashr(b.sub(bits, ir.Constant(lanes, [root_half] * x.type.count)), shift)
+    pair = ir.Constant(ir.ArrayType(x.type, 2), ir.Undefined)
+    pair = b.insert_value(pair, b.bitcast(b.sub(bits, b.shl(n, shift)), x.type), 0)
+    return b.insert_value(pair, b.sitofp(n, x.type), 1)
+
+
+@primitive(lambda x: (types.UniTuple(x, 2), x) if _one_vector(x) else None, _emit_split)
+def split_power(x):
+    """Return m from sqrt(1/2) to sqrt(2), and n, with ``x = m * 2**n``; for positive x that are not subnormal."""
+    m, n = np.frexp(x)
+    low = m < np.sqrt(x.dtype.type(0.5))
+    return np.where(low, m + m, m), (n - low).astype(x.dtype)
+
+
 # ---- functions -------------------------------------------------------------------------------------------------
 
 
@@ -209,3 +227,100 @@ def tanh(x):
     near = fma(a * z, tanh_tail(z), a)
     far = one - splat(x, 2.0) / (exp(a + a) + one)
     return with_sign(select(a > splat(x, 0.5625), far, near), x)
+
+
+@jit.inline
+def expm1(x):
+    """e**x - 1, to all digits also near 0."""
+    near = select(magnitude(x) < splat(x, 0.34), x, splat(x, 0.0))
+    one = splat(x, 1.0)
+    return select(magnitude(x) < splat(x, 0.34), fma(exp_tail(near), near * near, near), exp(x) - one)
+
+
+@polynomial(
+    single=(0.66666666554497, 0.40000121839806, 0.28550820815961, 0.23330467216304),
+    double=(
+        0.66666666666666696862, 0.3999999999989950449, 0.28571428625975484921, 0.22222211134795079855,
+        0.1818288912526172208, 0.15331721600556041269, 0.1461644968504340586,
+    ),
+)  # fmt: skip
+def log_tail(z):
+    """``(log((1 + s) / (1 - s)) - 2 s) / s**3`` for z = s**2 and s of log(1 + f) below."""
+
+
+@jit.inline
+def log_near(f, n):
+    """log(1 + f) + n log 2 for 1 + f from sqrt(1/2) to sqrt(2), by s = f / (2 + f): 1 + f = (1 + s) / (1 - s)."""
+    s, half = f / (f + splat(f, 2.0)), f * f * splat(f, 0.5)
+    z = s * s
+    # A power of two times the first part of ln 2 is exact: the part has 15 bits, or 32 in float64.
+    small = fma(n, constant(f, 9.05800061e-6, 1.90821492927058770002e-10), s * fma(z, log_tail(z), half))
+    return fma(n, constant(f, 0.693138123, 6.93147180369123816490e-1), f - (half - small))
+
+
+@jit.inline
+def log(x):
+    """Natural logarithm; of 0 minus infinity, of negative numbers NaN. Subnormal numbers are not for it."""
+    one, zero = splat(x, 1.0), splat(x, 0.0)
+    m, n = split_power(x)
+    y = log_near(m - one, n)
+    y = select(x > zero, y, select(x == zero, splat(x, -np.inf), splat(x, np.nan)))
+    return select(x == splat(x, np.inf), x, y)
+
+
+@jit.inline
+def log1p_exp(x):
+    """log(1 + e**x), which is max(x, 0) and a rest that lies between 0 and log 2."""
+    zero, one, half = splat(x, 0.0), splat(x, 1.0), splat(x, 0.5)
+    e = exp(zero - magnitude(x))
+    large = e > splat(x, 0.41)
+    rest = log_near(select(large, (e - one) * half, e), select(large, one, zero))
+    return select(x > zero, x, select(x == x, zero, x)) + rest
+
+
+@jit.inline
+def power(x, y):
+    """x**y for positive x; the error grows with abs(y * log(x))."""
+    return exp(y * log(x))
+
+
+@polynomial(
+    single=(
+        0.7552851385, -0.6078966061, 0.3871366798, -0.1865230059, 0.06040646975, -0.007527212912, -0.003523574056,
+        0.001569313645, 0.0001948018511, -0.000122983157,
+    ),
+    double=(
+        0.75528513041575147989, -0.60789664197189175887, 0.3871374007422188786, -0.18652185795969416326,
+        0.060396574890699464128, -0.0075401889655930590206, -0.0034796923622425333441, 0.0016308184418903595964,
+        0.00013334425401904911618, -0.00023109481831937621135, -1.9078665316613574344e-6, 0.00003514418115776097273,
+        7.1500559592160986612e-7, -5.9188927317632364472e-6, -6.2513210404786801933e-7, 1.0198048518135172659e-6,
+        2.6368248576407625062e-7, -1.5426320536771073947e-7, -7.6380820534904503495e-8, 1.4578593347036459717e-8,
+        1.3924023993501710103e-8, 7.2695454790266894559e-11, -9.6534254202285046694e-10,
+    ),
+)  # fmt: skip
+def bell_tail(v):
+    """``(s + 4) e**(s**2 / 2) cdf(-s)`` for v = (s - 4) / (s + 4) and all s >= 0.
+
+    With the variable of M. M. Shepherd and J. G. Laframboise, *Chebyshev approximation of (1 + 2x) exp(x**2) erfc x in
+    0 <= x < inf* (1981), Mathematics of Computation 36, pages 249-253.
+    """
+
+
+@jit.inline
+def bell(x):
+    """Return e**(-x**2 / 2), and the normal distribution's cdf at x: ``(1 + erf(x / sqrt(2))) / 2``."""
+    zero, one, half, four = splat(x, 0.0), splat(x, 1.0), splat(x, 0.5), splat(x, 4.0)
+    s, last = magnitude(x), constant(x, 15.0, 40.0)
+    s = select(s > last, last, s)  # where e**(-s**2 / 2) is 0
+    square = s * s
+    rounded_off = fma(s, s, zero - square)  # of a large square it matters, since e to its power is taken
+    density = exp(zero - square * half) * (one - rounded_off * half)
+    share = one / (s + four)
+    tail = density * (bell_tail(fma(share, splat(x, -8.0), one)) * share)
+    return density, select(x > zero, one - tail, tail)
+
+
+@jit.inline
+def normal_cdf(x):
+    """Share of the normal distribution that lies below x."""
+    return bell(x)[1]

@@ -1,6 +1,7 @@
-"""Softmax and its logarithm along rows, with their gradients, and the gradient of cross entropy.
+"""Softmax and its logarithm with their gradients, along rows: the elements of a sum lie side by side.
 
-The largest element of a row is subtracted first: no exponential overflows, and one of them is 1.
+The largest element of a row is subtracted first: no exponential overflows, and one of them is 1. `softmax_planes` has
+the same along any other axis.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastconv import jit
+from fastconv.cpu import softmax_planes
 from fastconv.cpu.loop import Kernel, Program, kernel
-from fastconv.cpu.simd import head, iota, lanes, largest_lane, load, select, splat, store, sum_lanes
+from fastconv.cpu.simd import head, lanes, largest_lane, load, select, splat, store, sum_lanes
 from fastconv.cpu.simd_math import exp
 
 CHUNK = 1 << 13  # elements of a task
@@ -84,11 +86,15 @@ def each_row(**arrays: str) -> Callable[[Callable], Kernel]:
 def softmax(args, row, start):
     """Write y = exp(x) / sum(exp(x))."""
     x, y, columns = args.x + start, args.y + start, args.columns
-    shift = splat(x, row_largest(x, columns))
-    share = splat(x, 1.0) / splat(x, row_exponentials(x, columns, shift))
+    shift, total = splat(x, row_largest(x, columns)), splat(x, 0.0)
+    for i in range(0, columns, lanes(x)):
+        e = exp(load(x, i, head(x, columns - i), -math.inf) - shift)
+        total = total + e
+        store(y, i, e, head(x, columns - i))
+    share = splat(x, 1.0) / splat(x, sum_lanes(total))
     for i in range(0, columns, lanes(x)):
         mask = head(x, columns - i)
-        store(y, i, exp(load(x, i, mask) - shift) * share, mask)
+        store(y, i, load(y, i, mask) * share, mask)
 
 
 @each_row(x="real", y="real")
@@ -122,30 +128,34 @@ def log_softmax_backward(args, row, start):
         store(dx, i, load(dy, i, mask) - exp(load(y, i, mask)) * total, mask)
 
 
-@each_row(y="real", target="int64", weight="real", dx="real")
-def cross_entropy_backward(args, row, start):
-    """Write dx = (exp(y) - 1 at the target) * the row's weight, where y is the logarithm of the softmax."""
-    y, dx, columns = args.y + start, args.dx + start, args.columns
-    weight, one = splat(y, args.weight[row]), splat(y, 1.0)
-    target = splat(iota(y, 0), args.target[row])
-    for i in range(0, columns, lanes(y)):
-        mask = head(y, columns - i)
-        p = exp(load(y, i, mask))
-        store(dx, i, select(iota(y, i) == target, p - one, p) * weight, mask)
+KERNELS = {
+    "softmax": (softmax, softmax_planes.softmax),
+    "softmax_backward": (softmax_backward, softmax_planes.softmax_backward),
+    "log_softmax": (log_softmax, softmax_planes.log_softmax),
+    "log_softmax_backward": (log_softmax_backward, softmax_planes.log_softmax_backward),
+}
+"""For each op its kernel along rows and the one along any other axis."""
 
 
 @lru_cache(maxsize=256)
-def _plan(step: Kernel, rows: int, columns: int, dtype: np.dtype) -> Program:
-    arrays = [name for name, kind in step.fields if kind != "int"]
+def row_plan(step: Kernel, rows: int, columns: int, dtype: np.dtype, **options: float) -> Program:
+    """Plan of the arrays of a kernel on rows, in its order."""
+    arrays = [name for name, kind in step.fields if kind not in ("int", "scalar")]
     program = Program(dtype, " ".join(arrays))
     chunk = max(1, CHUNK // max(1, columns))
     tasks = -(-rows // chunk) if columns else 0
     sizes = {"rows": rows, "columns": columns, "chunk": chunk}
-    program.add(step, tasks, **sizes, **{name: getattr(program, name) for name in arrays})
+    places = {name: getattr(program, name) for name in arrays}
+    program.add(step, tasks, alone=rows * columns <= CHUNK, **sizes, **places, **options)
     return program
 
 
-def run(step: Kernel, *arrays: NDArray) -> None:
-    """Run one of the kernels above along the last axis of the arrays; the last one is written."""
-    *rest, columns = arrays[0].shape
-    _plan(step, math.prod(rest), columns, arrays[0].dtype)(*arrays)
+def run(name: str, axis: int, *arrays: NDArray) -> None:
+    """Run an op along an axis of its arrays, which have one shape; the last one is written."""
+    shape, dtype = arrays[0].shape, arrays[0].dtype
+    rows, places = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    along_rows, along_planes = KERNELS[name]
+    if places == 1:
+        row_plan(along_rows, rows, shape[axis], dtype)(*arrays)
+    else:
+        softmax_planes.plane_plan(along_planes, rows, shape[axis], places, dtype)(*arrays)

@@ -7,7 +7,20 @@ A small one::
     dx = backward(dy)
 """
 
-from fastconv.layers.activation import LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
+from fastconv.layers.activation import (
+    ELU,
+    GELU,
+    Hardsigmoid,
+    Hardswish,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
+)
 from fastconv.layers.adaptive import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -24,13 +37,14 @@ from fastconv.layers.adaptive import (
 )
 from fastconv.layers.arena import Arena
 from fastconv.layers.base import Layer
+from fastconv.layers.columns import Fold, Unfold
 from fastconv.layers.combinators import Concat, Gate, Identity, Mean, Sequential, Sum
 from fastconv.layers.conv import Conv2d
 from fastconv.layers.deform_conv import DeformConv2d
 from fastconv.layers.dense import Flatten, Linear
-from fastconv.layers.dropout import Dropout
+from fastconv.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from fastconv.layers.fold import fold_batch_norm
-from fastconv.layers.norm import BatchNorm1d, BatchNorm2d
+from fastconv.layers.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastconv.layers.pool import (
     AvgPool1d,
     AvgPool2d,
@@ -42,21 +56,21 @@ from fastconv.layers.pool import (
     MaxPool2d,
     MaxPool3d,
 )
-from fastconv.layers.rearrange import (
-    DepthToSpace,
-    PixelShuffle,
-    PixelUnshuffle,
-    SpaceToDepth,
+from fastconv.layers.rearrange import DepthToSpace, PixelShuffle, PixelUnshuffle, SpaceToDepth
+from fastconv.layers.sample_norm import (
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
 )
 from fastconv.layers.summary import Row, summary_rows
-from fastconv.layers.unpool import (
-    MaxUnpool1d,
-    MaxUnpool2d,
-    MaxUnpool3d,
-    Upsample,
-)
+from fastconv.layers.unpool import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d, Upsample
 
 __all__ = [
+    "ELU",
+    "GELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -69,12 +83,17 @@ __all__ = [
     "AvgPool3d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "Concat",
     "Conv2d",
     "DeformConv2d",
     "DepthToSpace",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Flatten",
+    "Fold",
     "Gate",
     "GlobalAvgPool1d",
     "GlobalAvgPool2d",
@@ -82,12 +101,21 @@ __all__ = [
     "GlobalMaxPool1d",
     "GlobalMaxPool2d",
     "GlobalMaxPool3d",
+    "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
     "Layer",
+    "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool1d",
     "MaxPool2d",
@@ -102,11 +130,13 @@ __all__ = [
     "ReLU6",
     "Row",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "SpaceToDepth",
     "Sum",
     "Tanh",
+    "Unfold",
     "Upsample",
     "fold_batch_norm",
     "summary_rows",

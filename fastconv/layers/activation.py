@@ -1,4 +1,4 @@
-"""Activations as layers. The gradient of each follows from its output alone, so that the input is not kept."""
+"""Activations as layers. Where a gradient follows from the output, the input is not kept."""
 
 from copy import copy
 
@@ -9,23 +9,24 @@ from fastconv.layers.base import Layer, Pullback, Shape
 
 
 class Activation(Layer):
-    """A function that keeps the shape. A subclass defines `function` and `gradient`."""
+    """A function that keeps the shape: ``ops.<op>(x, **options)``.
 
-    def function(self, x: np.ndarray) -> np.ndarray:
-        """Return y."""
-        raise NotImplementedError
+    A subclass names the op, and those of its attributes that are options of it. It `keeps` what the gradient follows
+    from: 'y', which the op takes as `saved`, or 'x'.
+    """
 
-    def gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return dx.
-
-        The ops below read only the shape and dtype of their `x` when they are given ``saved=y``: `y` stands in for it.
-        """
-        raise NotImplementedError
+    op: str
+    keeps = "x"
+    options: tuple[str, ...] = ()
 
     def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
         """See `Layer.apply`."""
-        y = self.function(x)
-        return y, lambda dy, _: self.gradient(dy, y)
+        options = {name: getattr(self, name) for name in self.options}
+        y = getattr(ops, self.op)(x, **options)
+        gradient = getattr(ops, f"{self.op}_backward")
+        if self.keeps == "y":
+            return y, lambda dy, _: gradient(dy, y, **options, saved=y)  # of x only the shape and the dtype count
+        return y, lambda dy, _: gradient(dy, x, **options)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
@@ -35,13 +36,7 @@ class Activation(Layer):
 class ReLU(Activation):
     """max(x, 0); see `fastconv.relu`."""
 
-    def function(self, x: np.ndarray) -> np.ndarray:
-        """See `Activation.function`."""
-        return ops.relu(x)
-
-    def gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """See `Activation.gradient`."""
-        return ops.relu_backward(dy, y, saved=y)
+    op, keeps = "relu", "y"
 
 
 def rectified(layer: Layer, following: Layer) -> Layer | None:
@@ -56,37 +51,82 @@ def rectified(layer: Layer, following: Layer) -> Layer | None:
 class ReLU6(Activation):
     """min(max(x, 0), 6); see `fastconv.relu6`."""
 
-    def function(self, x: np.ndarray) -> np.ndarray:
-        """See `Activation.function`."""
-        return ops.relu6(x)
+    op, keeps = "relu6", "y"
 
-    def gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """See `Activation.gradient`."""
-        return ops.relu6_backward(dy, y, saved=y)
+
+class LeakyReLU(Activation):
+    """max(x, 0) + negative_slope * min(x, 0); see `fastconv.leaky_relu`.
+
+    Parameters
+    ----------
+    negative_slope : float
+    """
+
+    op, options = "leaky_relu", ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.01):
+        self.negative_slope = negative_slope
+        super().__init__()
+
+
+class ELU(Activation):
+    """max(x, 0) + alpha * (exp(min(x, 0)) - 1); see `fastconv.elu`.
+
+    Parameters
+    ----------
+    alpha : float
+    """
+
+    op, options = "elu", ("alpha",)
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = alpha
+        super().__init__()
 
 
 class Sigmoid(Activation):
     """1 / (1 + exp(-x)); see `fastconv.sigmoid`."""
 
-    def function(self, x: np.ndarray) -> np.ndarray:
-        """See `Activation.function`."""
-        return ops.sigmoid(x)
-
-    def gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """See `Activation.gradient`."""
-        return ops.sigmoid_backward(dy, y, saved=y)
+    op, keeps = "sigmoid", "y"
 
 
 class Tanh(Activation):
     """tanh(x); see `fastconv.tanh`."""
 
-    def function(self, x: np.ndarray) -> np.ndarray:
-        """See `Activation.function`."""
-        return ops.tanh(x)
+    op, keeps = "tanh", "y"
 
-    def gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """See `Activation.gradient`."""
-        return ops.tanh_backward(dy, y, saved=y)
+
+class SiLU(Activation):
+    """X * sigmoid(x); see `fastconv.silu`."""
+
+    op = "silu"
+
+
+class Hardsigmoid(Activation):
+    """min(max(x + 3, 0), 6) / 6; see `fastconv.hardsigmoid`."""
+
+    op = "hardsigmoid"
+
+
+class Hardswish(Activation):
+    """X * min(max(x + 3, 0), 6) / 6; see `fastconv.hardswish`."""
+
+    op = "hardswish"
+
+
+class GELU(Activation):
+    """X times the share of the normal distribution below x; see `fastconv.gelu`.
+
+    Parameters
+    ----------
+    approximate : {'none', 'tanh'}
+    """
+
+    op, options = "gelu", ("approximate",)
+
+    def __init__(self, approximate: str = "none"):
+        self.approximate = approximate
+        super().__init__()
 
 
 class Softmax(Activation):
@@ -98,20 +138,14 @@ class Softmax(Activation):
         The axis.
     """
 
+    op, keeps, options = "softmax", "y", ("dim",)
+
     def __init__(self, dim: int = -1):
         self.dim = dim
         super().__init__()
 
-    def function(self, x: np.ndarray) -> np.ndarray:
-        """See `Activation.function`."""
-        return ops.softmax(x, self.dim)
 
-    def gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """See `Activation.gradient`."""
-        return ops.softmax_backward(dy, y, self.dim, saved=y)
-
-
-class LogSoftmax(Activation):
+class LogSoftmax(Softmax):
     """log(softmax(x)) along an axis; see `fastconv.log_softmax`.
 
     Parameters
@@ -120,14 +154,4 @@ class LogSoftmax(Activation):
         The axis.
     """
 
-    def __init__(self, dim: int = -1):
-        self.dim = dim
-        super().__init__()
-
-    def function(self, x: np.ndarray) -> np.ndarray:
-        """See `Activation.function`."""
-        return ops.log_softmax(x, self.dim)
-
-    def gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """See `Activation.gradient`."""
-        return ops.log_softmax_backward(dy, y, self.dim, saved=y)
+    op = "log_softmax"

@@ -1,9 +1,10 @@
-"""Dropout as a layer."""
+"""Dropout as layers: of single elements, and of whole channels."""
 
 from numbers import Real
 
 import numpy as np
 
+from fastconv import ops
 from fastconv.init import generator
 from fastconv.layers.base import Layer, Pullback, Shape
 
@@ -14,16 +15,16 @@ class Dropout(Layer):
     N. Srivastava et al., *Dropout: a simple way to prevent neural networks from overfitting* (2014),
     https://jmlr.org/papers/v15/srivastava14a.html.
 
-    The draws come from a counter-based generator (Philox): which elements stay follows from the layer's key and from
-    the number of its training passes, and from nothing else. That number is a buffer, so a run that is taken up again
-    goes on with the draws that it would have made.
+    The draws come from a counter-based generator, see `fastconv.dropout`: which elements stay follows from the layer's
+    seed and from the number of its training passes, and from nothing else. That number is a buffer, so a run that is
+    taken up again goes on with the draws that it would have made.
 
     Parameters
     ----------
     p : float
         From 0 to 1.
     rng : Generator or int, optional
-        Where the key comes from; see `fastconv.init.generator`.
+        Where the seed comes from; see `fastconv.init.generator`.
 
     Attributes
     ----------
@@ -37,36 +38,46 @@ class Dropout(Layer):
     """
 
     counters = frozenset({"passes"})
+    op = "dropout"
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None):
+        name = type(self).__name__
         if isinstance(p, bool) or not isinstance(p, Real):
-            raise TypeError(f"Dropout: p must be a number, got {p!r}")
+            raise TypeError(f"{name}: p must be a number, got {p!r}")
         if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p must be between 0 and 1, got {p!r}")
+            raise ValueError(f"{name}: p must be between 0 and 1, got {p!r}")
         self.p = float(p)
-        self._key = int(generator(rng).integers(2**63))
+        self._seed = int(generator(rng).integers(2**63))
         super().__init__(buffers={"passes": np.array(0, np.int64)})
 
     def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
         """See `Layer.apply`."""
         if not train or self.p == 0:
             return x, lambda dy, _: dy
-        factors = self._factors(x.shape, x.dtype)
+        draw = {"seed": self._seed, "counter": int(self.buffers["passes"])}
+        y = getattr(ops, self.op)(x, self.p, **draw)
         self.buffers["passes"] += 1
-        return _product(x, factors), lambda dy, _: _product(dy, factors)
-
-    def _factors(self, shape: Shape, dtype: np.dtype) -> np.ndarray:
-        """Return 0 or 1 / (1 - p) for each element, drawn for this pass."""
-        # A pass has 2**192 draws of its own before the next one's begin: the counter's highest word is the pass.
-        counter = int(self.buffers["passes"]) << 192
-        draws = np.random.Generator(np.random.Philox(counter=counter, key=self._key)).random(shape, np.float32)
-        return (draws >= self.p) * dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
+        gradient = getattr(ops, f"{self.op}_backward")
+        return y, lambda dy, _: gradient(dy, y, self.p, **draw)  # of y only the shape and the dtype count
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""
         return tuple(input_shape)
 
 
-@np.errstate(all="ignore")  # Inf * 0 gives NaN without a word, as in the kernels
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a * b
+class Dropout1d(Dropout):
+    """Dropout of whole channels of ([n,] c, l); see `fastconv.dropout1d`. Otherwise as `Dropout`."""
+
+    op = "dropout1d"
+
+
+class Dropout2d(Dropout):
+    """Dropout of whole channels of ([n,] c, h, w); see `fastconv.dropout2d`. Otherwise as `Dropout`."""
+
+    op = "dropout2d"
+
+
+class Dropout3d(Dropout):
+    """Dropout of whole channels of ([n,] c, d, h, w); see `fastconv.dropout3d`. Otherwise as `Dropout`."""
+
+    op = "dropout3d"

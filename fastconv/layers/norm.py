@@ -13,7 +13,7 @@ from fastconv.layers.base import Addend, Layer, Pullback, Shape
 
 
 class BatchNorm(Layer):
-    """What both layers below are; a subclass says how many axes its input may have.
+    """What the layers below are; a subclass says how many axes its input may have.
 
     Training normalises by the mean and variance of the batch and moves the running statistics towards them; inference
     normalises by the running statistics. A ReLU that follows, and the addition of a residual unit, happen in the same
@@ -116,6 +116,15 @@ class BatchNorm2d(BatchNorm):
     """
 
     axes = (4,)
+
+
+class BatchNorm3d(BatchNorm):
+    """Batch normalisation of (N, num_features, D, H, W); see `fastconv.batch_norm`.
+
+    Parameters, attributes and errors are those of `BatchNorm1d`.
+    """
+
+    axes = (5,)
 
 
 def _number(layer: str, name: str, value: float) -> float:

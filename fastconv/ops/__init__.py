@@ -25,9 +25,27 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "rearrange": ("pixel_shuffle", "pixel_unshuffle", "depth_to_space", "space_to_depth"),
     "dense": ("linear",),
     "norm": ("batch_norm",),
-    "activation": ("relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax"),
-    "loss": ("cross_entropy",),
+    "sample_norm": ("layer_norm", "group_norm"),
+    "instance": ("instance_norm",),
+    "response": ("local_response_norm",),
+    "activation": (
+        "relu",
+        "relu6",
+        "leaky_relu",
+        "elu",
+        "sigmoid",
+        "tanh",
+        "silu",
+        "hardsigmoid",
+        "hardswish",
+        "gelu",
+    ),  # fmt: skip
+    "probabilities": ("softmax", "log_softmax"),
+    "classification": ("cross_entropy",),
+    "loss": ("mse_loss", "binary_cross_entropy_with_logits", "dice_loss"),
+    "noise": ("dropout", "dropout1d", "dropout2d", "dropout3d"),
     "shape": ("flatten",),
+    "columns": ("unfold", "fold"),
 }
 
 MODULES: dict[str, str] = {

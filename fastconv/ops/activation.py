@@ -1,341 +1,268 @@
-"""Activations, and the softmax family, which normalises along one axis.
+"""Activations: functions of each element.
 
-Each gradient here is simplest in terms of the result y. So what `saved` hands on is y, and where it is given, only the
-shape and the dtype of x count.
+Where a gradient is simplest in terms of the result y, `saved` hands that on; given it, only the shape and the dtype of
+x count. The other gradients need x, and save nothing.
 """
 
 from collections.abc import Callable
+from inspect import cleandoc, signature
+from math import isfinite
+from numbers import Real
 
 import numpy as np
 
 from fastconv import runtime
-from fastconv.arguments import as_int
 from fastconv.arrays import check_shape, reals
 from fastconv.cpu import elementwise
-from fastconv.cpu import softmax as rows
-from fastconv.cpu.loop import Kernel
+
+FORWARD = """
+Parameters
+----------
+x : ndarray
+    float32 or float64, any shape.{options}
+
+Returns
+-------
+ndarray
+    `y`, of the shape and dtype of `x`.
+
+Raises
+------
+TypeError{errors}
+    `x` is no array of float32 or float64{or_option}.
+"""
+BACKWARD = """
+Parameters
+----------
+dy, x : ndarray
+    Gradient of the result, and what `{forward}` was given; of one shape and dtype.{options}{saved}
+
+Returns
+-------
+ndarray
+    `dx`, of the shape of `x`.
+
+Raises
+------
+TypeError, ValueError
+    Arrays of another dtype or shape{or_option}.
+"""
+SAVED = "\nsaved : ndarray, optional\n    The result of `{}`, which is computed again without it."
 
 
+def documented(**options: str) -> Callable[[Callable], Callable]:
+    """Decorate an activation or its gradient: what all have in common joins its docstring, and what `options` say."""
+
+    def decorate(function: Callable) -> Callable:
+        forward = function.__name__.removesuffix("_backward")
+        sections = FORWARD if function.__name__ == forward else BACKWARD
+        text = sections.format(
+            forward=forward,
+            options="".join(f"\n{name} : {about}" for name, about in options.items()),
+            saved=SAVED.format(forward) if "saved" in signature(function).parameters else "",
+            errors=", ValueError" if options else "",
+            or_option=", or an option that is none" if options else "",
+        )
+        function.__doc__ = f"{cleandoc(function.__doc__)}\n{text}"
+        return function
+
+    return decorate
+
+
+# ---- with kinks ------------------------------------------------------------------------------------------------
+
+
+@documented()
 def relu(x: np.ndarray) -> np.ndarray:
-    """Rectified linear unit: ``max(x, 0)``. NaN stays NaN.
-
-    Parameters
-    ----------
-    x : ndarray
-        float32 or float64, any shape.
-
-    Returns
-    -------
-    ndarray
-        `y`, of the shape and dtype of `x`.
-
-    Raises
-    ------
-    TypeError
-        `x` is no array of float32 or float64.
-    """
-    return _each("relu", elementwise.relu, x)
+    """Rectified linear unit: ``max(x, 0)``. NaN stays NaN."""
+    return _forward("relu", x)
 
 
+@documented()
 def relu_backward(dy: np.ndarray, x: np.ndarray, *, saved: np.ndarray | None = None) -> np.ndarray:
-    """Gradient of `relu`: dy where ``x > 0`` or NaN, else 0. At 0 the slope is taken as 0.
-
-    Parameters
-    ----------
-    dy, x : ndarray
-        Gradient of the result, and what `relu` was given; of one shape and dtype.
-    saved : ndarray, optional
-        The result of `relu`.
-
-    Returns
-    -------
-    ndarray
-        `dx`, of the shape of `x`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Arrays of another dtype or shape.
-    """
-    return _each_backward("relu_backward", elementwise.relu_backward, lambda x: x, dy, x, saved)
+    """Gradient of `relu`: dy where ``x > 0`` or NaN, else 0. At 0 the slope is taken as 0."""
+    return _backward("relu", dy, x, x if saved is None else saved)  # y > 0 where x > 0: x serves as well
 
 
+@documented()
 def relu6(x: np.ndarray) -> np.ndarray:
     """Rectified linear unit that stops at 6: ``min(max(x, 0), 6)``. NaN stays NaN.
 
     A. Krizhevsky, *Convolutional deep belief networks on CIFAR-10* (2010), section 2.2; used by MobileNet-v2.
-
-    Parameters
-    ----------
-    x : ndarray
-        float32 or float64, any shape.
-
-    Returns
-    -------
-    ndarray
-        `y`, of the shape and dtype of `x`.
-
-    Raises
-    ------
-    TypeError
-        `x` is no array of float32 or float64.
     """
-    return _each("relu6", elementwise.relu6, x)
+    return _forward("relu6", x)
 
 
+@documented()
 def relu6_backward(dy: np.ndarray, x: np.ndarray, *, saved: np.ndarray | None = None) -> np.ndarray:
-    """Gradient of `relu6`: dy where ``0 < x < 6`` or NaN, else 0. At 0 and 6 the slope is taken as 0.
+    """Gradient of `relu6`: dy where ``0 < x < 6`` or NaN, else 0. At 0 and 6 the slope is taken as 0."""
+    return _backward("relu6", dy, x, x if saved is None else saved)
 
-    Parameters
-    ----------
-    dy, x : ndarray
-        Gradient of the result, and what `relu6` was given; of one shape and dtype.
-    saved : ndarray, optional
-        The result of `relu6`.
 
-    Returns
-    -------
-    ndarray
-        `dx`, of the shape of `x`.
+SLOPE = "float\n    Slope below 0."
 
-    Raises
-    ------
-    TypeError, ValueError
-        Arrays of another dtype or shape.
+
+@documented(negative_slope=SLOPE)
+def leaky_relu(x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
+    """Rectified linear unit that leaks: x where ``x > 0``, else ``negative_slope * x``.
+
+    A. Maas, A. Hannun, A. Ng, *Rectifier nonlinearities improve neural network acoustic models* (2013), equation 2.
     """
-    return _each_backward("relu6_backward", elementwise.relu6_backward, lambda x: x, dy, x, saved)
+    return _forward("leaky_relu", x, negative_slope=negative_slope)
 
 
+@documented(negative_slope=SLOPE)
+def leaky_relu_backward(dy: np.ndarray, x: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
+    """Gradient of `leaky_relu`: dy where ``x > 0``, else ``negative_slope * dy``."""
+    return _backward("leaky_relu", dy, x, x, negative_slope=negative_slope)
+
+
+@documented()
+def hardsigmoid(x: np.ndarray) -> np.ndarray:
+    """Sigmoid of straight lines: ``relu6(x + 3) / 6``.
+
+    A. Howard et al., *Searching for MobileNetV3* (2019), section 5.2, https://arxiv.org/abs/1905.02244.
+    """
+    return _forward("hardsigmoid", x)
+
+
+@documented()
+def hardsigmoid_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient of `hardsigmoid`: ``dy / 6`` where ``-3 < x < 3`` or NaN, else 0."""
+    return _backward("hardsigmoid", dy, x, x)
+
+
+@documented()
+def hardswish(x: np.ndarray) -> np.ndarray:
+    """``x * relu6(x + 3) / 6``, close to `silu` and without an exponential.
+
+    A. Howard et al., *Searching for MobileNetV3* (2019), section 5.2, https://arxiv.org/abs/1905.02244.
+    """
+    return _forward("hardswish", x)
+
+
+@documented()
+def hardswish_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient of `hardswish`: ``dy * (x / 3 + 1 / 2)`` where ``-3 < x < 3`` or NaN, 0 below, dy above."""
+    return _backward("hardswish", dy, x, x)
+
+
+# ---- with exponentials -----------------------------------------------------------------------------------------
+
+
+@documented()
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Logistic function, ``1 / (1 + exp(-x))``.
-
-    Parameters
-    ----------
-    x : ndarray
-        float32 or float64, any shape.
-
-    Returns
-    -------
-    ndarray
-        `y`, of the shape and dtype of `x`; within 3 units in the last place.
-
-    Raises
-    ------
-    TypeError
-        `x` is no array of float32 or float64.
-    """
-    return _each("sigmoid", elementwise.sigmoid, x)
+    """Logistic function, ``1 / (1 + exp(-x))``, within 3 units in the last place."""
+    return _forward("sigmoid", x)
 
 
+@documented()
 def sigmoid_backward(dy: np.ndarray, x: np.ndarray, *, saved: np.ndarray | None = None) -> np.ndarray:
-    """Gradient of `sigmoid`: ``dy * y * (1 - y)``.
-
-    Parameters
-    ----------
-    dy, x : ndarray
-        Gradient of the result, and what `sigmoid` was given; of one shape and dtype.
-    saved : ndarray, optional
-        The result of `sigmoid`, which is computed again without it.
-
-    Returns
-    -------
-    ndarray
-        `dx`, of the shape of `x`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Arrays of another dtype or shape.
-    """
-    return _each_backward("sigmoid_backward", elementwise.sigmoid_backward, sigmoid, dy, x, saved)
+    """Gradient of `sigmoid`: ``dy * y * (1 - y)``."""
+    return _backward("sigmoid", dy, x, saved)
 
 
+@documented()
 def tanh(x: np.ndarray) -> np.ndarray:
-    """Hyperbolic tangent.
-
-    Parameters
-    ----------
-    x : ndarray
-        float32 or float64, any shape.
-
-    Returns
-    -------
-    ndarray
-        `y`, of the shape and dtype of `x`; within 2 units in the last place.
-
-    Raises
-    ------
-    TypeError
-        `x` is no array of float32 or float64.
-    """
-    return _each("tanh", elementwise.tanh, x)
+    """Hyperbolic tangent, within 2 units in the last place."""
+    return _forward("tanh", x)
 
 
+@documented()
 def tanh_backward(dy: np.ndarray, x: np.ndarray, *, saved: np.ndarray | None = None) -> np.ndarray:
-    """Gradient of `tanh`: ``dy * (1 - y**2)``.
+    """Gradient of `tanh`: ``dy * (1 - y**2)``."""
+    return _backward("tanh", dy, x, saved)
 
-    Parameters
-    ----------
-    dy, x : ndarray
-        Gradient of the result, and what `tanh` was given; of one shape and dtype.
-    saved : ndarray, optional
-        The result of `tanh`, which is computed again without it.
 
-    Returns
-    -------
-    ndarray
-        `dx`, of the shape of `x`.
+ALPHA = "float\n    Factor of the exponential."
 
-    Raises
-    ------
-    TypeError, ValueError
-        Arrays of another dtype or shape.
+
+@documented(alpha=ALPHA)
+def elu(x: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+    """Exponential linear unit: x where ``x > 0``, else ``alpha * (exp(x) - 1)``.
+
+    D.-A. Clevert, T. Unterthiner, S. Hochreiter (2016), equation 16, https://arxiv.org/abs/1511.07289.
     """
-    return _each_backward("tanh_backward", elementwise.tanh_backward, tanh, dy, x, saved)
+    return _forward("elu", x, alpha=alpha)
 
 
-def softmax(x: np.ndarray, dim: int = -1) -> np.ndarray:
-    """Exponentials that are scaled to sum to 1 along an axis.
+@documented(alpha=ALPHA)
+def elu_backward(dy: np.ndarray, x: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+    """Gradient of `elu`: dy where ``x > 0``, else ``dy * alpha * exp(x)``."""
+    return _backward("elu", dy, x, x, alpha=alpha)
 
-    Parameters
-    ----------
-    x : ndarray
-        float32 or float64, at least one axis.
-    dim : int
-        Axis along which the sum runs.
 
-    Returns
-    -------
-    ndarray
-        `y`, of the shape and dtype of `x`.
+@documented()
+def silu(x: np.ndarray) -> np.ndarray:
+    """Sigmoid linear unit, or swish: ``x * sigmoid(x)``, within 4 units in the last place.
 
-    Raises
-    ------
-    TypeError, ValueError
-        `x` is no array of float32 or float64, or `dim` is not one of its axes.
+    S. Elfwing, E. Uchibe, K. Doya (2018), equation 5, https://arxiv.org/abs/1702.03118.
     """
-    return _along("softmax", rows.softmax, dim, x=x)
+    return _forward("silu", x)
 
 
-def softmax_backward(dy: np.ndarray, x: np.ndarray, dim: int = -1, *, saved: np.ndarray | None = None) -> np.ndarray:
-    """Gradient of `softmax`: ``y * (dy - sum(dy * y))``.
+@documented()
+def silu_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient of `silu`: ``dy * s * (1 + x * (1 - s))`` with ``s = sigmoid(x)``."""
+    return _backward("silu", dy, x, x)
 
-    Parameters
-    ----------
-    dy, x : ndarray
-        Gradient of the result, and what `softmax` was given; of one shape and dtype.
-    dim : int
-        Axis along which the sum runs.
-    saved : ndarray, optional
-        The result of `softmax`, which is computed again without it.
 
-    Returns
-    -------
-    ndarray
-        `dx`, of the shape of `x`.
+APPROXIMATE = "{'none', 'tanh'}\n    Whether the distribution is exact, or ``tanh`` of a polynomial stands in for it."
 
-    Raises
-    ------
-    TypeError, ValueError
-        Arrays of another dtype or shape, or `dim` is not one of their axes.
+
+@documented(approximate=APPROXIMATE)
+def gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:
+    """Gaussian error linear unit: x times the share of the normal distribution below x.
+
+    ``x * (1 + erf(x / sqrt(2))) / 2``, within 4 units in the last place also where the sum is nearly 0; with `tanh`,
+    ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2``. D. Hendrycks, K. Gimpel (2016), section 2,
+    https://arxiv.org/abs/1606.08415.
     """
-    return _along_backward("softmax_backward", rows.softmax_backward, softmax, dim, dy, x, saved)
+    return _forward(_gelu("gelu", approximate), x)
 
 
-def log_softmax(x: np.ndarray, dim: int = -1) -> np.ndarray:
-    """Logarithm of `softmax`, exact also where that underflows.
-
-    Parameters
-    ----------
-    x : ndarray
-        float32 or float64, at least one axis.
-    dim : int
-        Axis along which the sum runs.
-
-    Returns
-    -------
-    ndarray
-        `y`, of the shape and dtype of `x`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        `x` is no array of float32 or float64, or `dim` is not one of its axes.
-    """
-    return _along("log_softmax", rows.log_softmax, dim, x=x)
-
-
-def log_softmax_backward(
-    dy: np.ndarray, x: np.ndarray, dim: int = -1, *, saved: np.ndarray | None = None
-) -> np.ndarray:
-    """Gradient of `log_softmax`: ``dy - exp(y) * sum(dy)``.
-
-    Parameters
-    ----------
-    dy, x : ndarray
-        Gradient of the result, and what `log_softmax` was given; of one shape and dtype.
-    dim : int
-        Axis along which the sum runs.
-    saved : ndarray, optional
-        The result of `log_softmax`, which is computed again without it.
-
-    Returns
-    -------
-    ndarray
-        `dx`, of the shape of `x`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Arrays of another dtype or shape, or `dim` is not one of their axes.
-    """
-    return _along_backward("log_softmax_backward", rows.log_softmax_backward, log_softmax, dim, dy, x, saved)
+@documented(approximate=APPROXIMATE)
+def gelu_backward(dy: np.ndarray, x: np.ndarray, approximate: str = "none") -> np.ndarray:
+    """Gradient of `gelu`: dy times the share of the distribution below x, plus ``dy * x`` times its density."""
+    return _backward(_gelu("gelu_backward", approximate), dy, x, x)
 
 
 # ---- what they share -------------------------------------------------------------------------------------------
 
 
-def _each(op: str, step: Kernel, x: np.ndarray) -> np.ndarray:
+def _forward(name: str, x: np.ndarray, **option: float) -> np.ndarray:
+    op = name.removesuffix("_tanh")
     (x,) = reals(op, x=x)
     y = runtime.empty(x.shape, x.dtype)
-    elementwise.run(step, x, y)
+    elementwise.run(elementwise.FUNCTIONS[name].forward, x, y, option=_number(op, **option))
     return y
 
 
-def _each_backward(op: str, step: Kernel, forward: Callable, dy, x, saved) -> np.ndarray:
-    dy, x, y = _checked(op, forward, dy, x, saved)
+def _backward(name: str, dy: np.ndarray, x: np.ndarray, given: np.ndarray | None, **option: float) -> np.ndarray:
+    """Return dx by what the gradient follows from: x, or y, which is computed where it is not given."""
+    op = f"{name.removesuffix('_tanh')}_backward"
+    dy, x, given = reals(op, dy=dy, x=x, saved=given)
+    check_shape(op, "dy", dy, x.shape)
+    given = _forward(name, x) if given is None else given
+    check_shape(op, "saved", given, x.shape)
     dx = runtime.empty(x.shape, x.dtype)
-    elementwise.run(step, dy, y, dx)
+    elementwise.run(elementwise.FUNCTIONS[name].backward, dy, given, dx, option=_number(op, **option))
     return dx
 
 
-def _checked(op: str, forward: Callable, dy, x, saved) -> tuple[np.ndarray, ...]:
-    """Return dy, x and the result of `forward`, which is `saved` where that is given."""
-    dy, x, saved = reals(op, dy=dy, x=x, saved=saved)
-    check_shape(op, "dy", dy, x.shape)
-    if saved is None:
-        saved = forward(x)
-    check_shape(op, "saved", saved, x.shape)
-    return dy, x, saved
+def _number(op: str, **option: float) -> float:
+    """Return the one option that a function may have, checked."""
+    for name, value in option.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{op}: {name} must be a number, got {value!r} ({type(value).__name__})")
+        if not isfinite(value):
+            raise ValueError(f"{op}: {name} must be finite, got {value!r}")
+        return float(value)
+    return 0.0
 
 
-def _along(op: str, step: Kernel, dim: int, **named: np.ndarray) -> np.ndarray:
-    """Run a kernel whose rows lie along axis `dim` of its arrays; moved there and back if that is not the last."""
-    arrays = reals(op, **named)
-    shape, dtype = arrays[0].shape, arrays[0].dtype
-    if not shape:
-        raise ValueError(f"{op}: x must have at least one axis, got shape ()")
-    dim = as_int(op, "dim", dim, low=-len(shape), high=len(shape) - 1)
-    moved = [np.ascontiguousarray(np.moveaxis(array, dim, -1)) for array in arrays]
-    result = runtime.empty(moved[0].shape, dtype)
-    rows.run(step, *moved, result)
-    if dim % len(shape) == len(shape) - 1:
-        return result
-    y = runtime.empty(shape, dtype)
-    np.copyto(y, np.moveaxis(result, -1, dim))
-    return y
-
-
-def _along_backward(op: str, step: Kernel, forward: Callable, dim: int, dy, x, saved) -> np.ndarray:
-    dy, _, y = _checked(op, lambda x: forward(x, dim), dy, x, saved)
-    return _along(op, step, dim, dy=dy, y=y)
+def _gelu(op: str, approximate: str) -> str:
+    names = {"none": "gelu", "tanh": "gelu_tanh"}
+    if not isinstance(approximate, str) or approximate not in names:
+        raise ValueError(f"{op}: approximate must be 'none' or 'tanh', got {approximate!r}")
+    return names[approximate]

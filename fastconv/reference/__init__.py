@@ -10,12 +10,24 @@ Tests and lessons import it; the ops never do.
 """
 
 from fastconv.reference.activation import (
+    elu,
+    elu_backward,
+    gelu,
+    gelu_backward,
+    hardsigmoid,
+    hardsigmoid_backward,
+    hardswish,
+    hardswish_backward,
+    leaky_relu,
+    leaky_relu_backward,
     relu,
     relu6,
     relu6_backward,
     relu_backward,
     sigmoid,
     sigmoid_backward,
+    silu,
+    silu_backward,
     tanh,
     tanh_backward,
 )
@@ -33,6 +45,12 @@ from fastconv.reference.adaptive import (
     adaptive_max_pool3d,
     adaptive_max_pool3d_backward,
 )
+from fastconv.reference.columns import (
+    fold,
+    fold_backward,
+    unfold,
+    unfold_backward,
+)
 from fastconv.reference.conv import (
     conv1d,
     conv1d_backward,
@@ -48,8 +66,27 @@ from fastconv.reference.conv import (
     conv_transpose3d_backward,
 )
 from fastconv.reference.deform import deform_conv2d, deform_conv2d_backward
+from fastconv.reference.dropout import (
+    dropout,
+    dropout1d,
+    dropout1d_backward,
+    dropout2d,
+    dropout2d_backward,
+    dropout3d,
+    dropout3d_backward,
+    dropout_backward,
+)
 from fastconv.reference.linear import linear, linear_backward
-from fastconv.reference.loss import cross_entropy, cross_entropy_backward
+from fastconv.reference.loss import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_backward,
+    cross_entropy,
+    cross_entropy_backward,
+    dice_loss,
+    dice_loss_backward,
+    mse_loss,
+    mse_loss_backward,
+)
 from fastconv.reference.norm import batch_norm, batch_norm_backward
 from fastconv.reference.pool import (
     avg_pool1d,
@@ -84,6 +121,16 @@ from fastconv.reference.rearrange import (
 from fastconv.reference.resample import (
     interpolate,
     interpolate_backward,
+)
+from fastconv.reference.sample_norm import (
+    group_norm,
+    group_norm_backward,
+    instance_norm,
+    instance_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    local_response_norm,
+    local_response_norm_backward,
 )
 from fastconv.reference.separable import depthwise_separable_conv2d, depthwise_separable_conv2d_backward
 from fastconv.reference.shape import flatten, flatten_backward
@@ -125,6 +172,8 @@ __all__ = [
     "avg_pool3d_backward",
     "batch_norm",
     "batch_norm_backward",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_backward",
     "conv1d",
     "conv1d_backward",
     "conv2d",
@@ -145,12 +194,42 @@ __all__ = [
     "depth_to_space_backward",
     "depthwise_separable_conv2d",
     "depthwise_separable_conv2d_backward",
+    "dice_loss",
+    "dice_loss_backward",
+    "dropout",
+    "dropout1d",
+    "dropout1d_backward",
+    "dropout2d",
+    "dropout2d_backward",
+    "dropout3d",
+    "dropout3d_backward",
+    "dropout_backward",
+    "elu",
+    "elu_backward",
     "flatten",
     "flatten_backward",
+    "fold",
+    "fold_backward",
+    "gelu",
+    "gelu_backward",
+    "group_norm",
+    "group_norm_backward",
+    "hardsigmoid",
+    "hardsigmoid_backward",
+    "hardswish",
+    "hardswish_backward",
+    "instance_norm",
+    "instance_norm_backward",
     "interpolate",
     "interpolate_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
     "linear",
     "linear_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "log_softmax",
     "log_softmax_backward",
     "lp_pool1d",
@@ -171,6 +250,8 @@ __all__ = [
     "max_unpool2d_backward",
     "max_unpool3d",
     "max_unpool3d_backward",
+    "mse_loss",
+    "mse_loss_backward",
     "pixel_shuffle",
     "pixel_shuffle_backward",
     "pixel_unshuffle",
@@ -181,12 +262,16 @@ __all__ = [
     "relu_backward",
     "sigmoid",
     "sigmoid_backward",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
     "space_to_depth",
     "space_to_depth_backward",
     "tanh",
     "tanh_backward",
+    "unfold",
+    "unfold_backward",
     "unpool_bed_of_nails",
     "unpool_bed_of_nails_backward",
 ]
