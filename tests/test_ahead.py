@@ -1,4 +1,4 @@
-"""What is fetched ahead: every line of every run, once, in as many calls as there are."""
+"""What is fetched ahead: every line of every run, the most urgent stream first."""
 
 import numpy as np
 import pytest
@@ -6,26 +6,48 @@ import pytest
 from fastconv.cpu import ahead
 from fastconv.cpu.twin import TwinPointer
 
+START, NOTHING = 1 << 20, -1
 
-@pytest.mark.parametrize("calls", [1, 3, 7, 64, 1000])
+
+@pytest.fixture
+def streams():
+    state = np.zeros(ahead.STREAMS * ahead.FIELDS, np.int64)
+    yield TwinPointer(state.ctypes.data, np.dtype(np.int64))
+    assert state.size  # alive to the end: the pointer does not keep it
+
+
+def at(place):
+    return TwinPointer(place, np.dtype(np.float32))
+
+
+def taken(streams, lines):
+    """Return all lines that tiles fetch, each of them so many."""
+    found = []
+    while (place := ahead.take(streams, lines, NOTHING)) != NOTHING:
+        found += [place + ahead.LINE * i for i in range(lines)]
+    return found
+
+
+@pytest.mark.parametrize("lines", [1, 3, 7, 64, 1000])
 @pytest.mark.parametrize(("elements", "runs", "step"), [(100, 5, 300), (16, 1, 16), (7, 40, 3136), (1000, 3, 1000)])
-def test_every_line_is_fetched_once(elements, runs, step, calls, monkeypatch):
-    fetched = []
-    monkeypatch.setattr(ahead, "fetch", fetched.append)
-    state = np.zeros(ahead.STREAMS * ahead.FIELDS, np.int64)
-    streams, first = TwinPointer(state.ctypes.data, np.dtype(np.int64)), TwinPointer(1 << 20, np.dtype(np.float32))
-    ahead.stream_runs(streams, 1, first, elements, runs, step, 4, calls)
-    for _ in range(calls):
-        ahead.fetch_ahead(streams)
-    lines = elements * 4 // 64 + 1
-    assert fetched == [(1 << 20) + 4 * run * step + 64 * i for run in range(runs) for i in range(lines)]
-    ahead.fetch_ahead(streams)
-    assert len(fetched) == runs * lines
+def test_every_line_is_fetched(streams, elements, runs, step, lines):
+    ahead.stream_runs(streams, 1, at(START), elements, runs, step, 4)
+    first = [START + 4 * run * step + byte for run in range(runs) for byte in range(0, 4 * elements, ahead.LINE)]
+    needed = {place // ahead.LINE for place in first}
+    assert needed <= {place // ahead.LINE for place in taken(streams, lines)}
 
 
-def test_nothing_to_fetch(monkeypatch):
-    monkeypatch.setattr(ahead, "fetch", pytest.fail)
-    state = np.zeros(ahead.STREAMS * ahead.FIELDS, np.int64)
-    streams, first = TwinPointer(state.ctypes.data, np.dtype(np.int64)), TwinPointer(1 << 20, np.dtype(np.float32))
-    ahead.stream_runs(streams, 0, first, 100, 0, 100, 4, 5)
-    ahead.fetch_ahead(streams)
+def test_neighbouring_runs_are_one(streams):
+    ahead.stream_runs(streams, 0, at(START), 16, 10, 20, 4)
+    assert taken(streams, 13) == [START + ahead.LINE * i for i in range(13)]
+
+
+def test_the_first_stream_is_the_most_urgent(streams):
+    for which in range(ahead.STREAMS):
+        ahead.stream_runs(streams, which, at(START * (which + 1)), 40, 1, 40, 4)
+    assert [ahead.take(streams, 2, NOTHING) // START for _ in range(7)] == [1, 1, 2, 2, 3, 3, NOTHING]
+
+
+def test_nothing_to_fetch(streams):
+    ahead.stream_runs(streams, 0, at(START), 100, 0, 100, 4)
+    assert ahead.take(streams, 8, NOTHING) == NOTHING

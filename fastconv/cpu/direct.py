@@ -28,8 +28,10 @@ from fastconv.cpu.slabs import copy_slabs
 from fastconv.cpu.taps import View, backward_view, forward_view
 from fastconv.geometry import ConvGeometry
 
-INPUT, OUTPUT = range(STREAMS)  # what is fetched ahead: the next task's input, and the lines that results will go to
+# What is fetched ahead: weights of the next pass, the lines that results will go to, and the next task's input.
+WEIGHTS, OUTPUT, INPUT = range(STREAMS)
 FEW_WEIGHTS = 1 << 15  # that one thread packs alone
+CACHED_WEIGHTS = 256 << 10  # bytes that stay in L2: more are fetched a pass ahead, 5 % for 256 to 512 channels
 ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs little
 
 
@@ -41,13 +43,13 @@ def run_pass(args, region, index, x, panel, bias, sums, streams):
         span = args.spans + 6 * i
         source, target = x + span[0], sums + span[1]
         for e in range(args.passes[span[2] + index], args.passes[span[2] + index + 1]):
-            call = args.calls + 9 * e
-            c, c_rows = target + call[6], tables + call[7]
-            s, s_rows, s_shift = (bias, tables + args.no_offsets, 0) if call[8] else (c, c_rows, span[5])
+            call = args.calls + 10 * e
+            c, c_rows = target + call[7], tables + call[8]
+            s, s_rows, s_shift = (bias, tables + args.no_offsets, 0) if call[9] else (c, c_rows, span[5])
             call_tiles(
                 call[0], call[1], span[3], span[4], span[5], s_shift,
-                source + call[2], tables + call[3], tables + call[4], panel, tables + call[5], c, c_rows, s, s_rows,
-                streams,
+                source + call[2], tables + call[3], tables + call[4], panel + call[5], tables + call[6],
+                c, c_rows, s, s_rows, streams,
             )  # fmt: skip
 
 
@@ -66,7 +68,7 @@ def write_out(sums, vectors, pixels, y, plane, channels):
     batch="int", images="int", groups="int", blocks="int", chunk="int", chunks="int", region_count="int",
     x_channels="int", x_plane="int", x_columns="int", y_channels="int", y_plane="int",
     vectors="int", panel_step="int", copied="int", copy_plane="int", slab_step="int",
-    pitch="int", size="int",
+    pitch="int", size="int", fetches_weights="int",
 )  # fmt: skip
 def correlate(args, task, slot):
     """Compute a region of output pixels of some images of one group, for a chunk of its blocks of output channels."""
@@ -82,12 +84,13 @@ def correlate(args, task, slot):
     y = args.y + ((first_image * args.groups + group) * y_size + region[3])
     if args.copied:  # one image a task
         rows = args.rows + slot * args.worker_step
-        copy_slabs(args, x, args.x_channels, region + 5, rows)
+        copy_slabs(args, x, args.x_channels, region + 4, rows)
         x = rows
     first_block = task % args.chunks * args.chunk
     last_block = min(args.blocks, first_block + args.chunk)
-    streams, tiles = args.streams + slot * args.streams_step, region[4] * images  # tiles of a block
-    look_ahead(args, streams, task, (last_block - first_block) * tiles)
+    streams = args.streams + slot * args.streams_step
+    look_ahead(args, streams, task)
+    pass_weights = args.panel_step // args.pass_count
     for block in range(first_block, last_block):
         panel = args.panels + (group * args.blocks + block) * args.panel_step
         bias = args.biases + (group * args.blocks + block) * width
@@ -96,8 +99,10 @@ def correlate(args, task, slot):
                 fill(sums + image * args.sums_size, region[2], width, bias)
         channels = min(width, args.y_channels - block * width)
         target = y + block * width * args.y_plane
-        stream_runs(streams, OUTPUT, target, region[2], channels, args.y_plane, args.size, tiles)
+        stream_runs(streams, OUTPUT, target, region[2], channels, args.y_plane, args.size)
         for index in range(args.pass_count):
+            following = panel + (index + 1) * pass_weights
+            stream_runs(streams, WEIGHTS, following, pass_weights, args.fetches_weights, pass_weights, args.size)
             for image in range(images):
                 source = x + image * args.groups * x_size
                 image_sums = sums + image * args.sums_size
@@ -108,17 +113,17 @@ def correlate(args, task, slot):
 
 
 @jit.inline
-def look_ahead(args, streams, task, tiles):
-    """Prepare to fetch the next task's input during this one's `tiles`, unless it is the same, or there is none."""
+def look_ahead(args, streams, task):
+    """Prepare to fetch the next task's input during this one, unless it is the same, or there is none."""
     following = (task + 1) // args.chunks
     outer = following // args.region_count
     place = outer // args.groups * args.images * args.groups + outer % args.groups
     region = args.regions + following % args.region_count * REGION
     exists = place < args.batch * args.groups and following != task // args.chunks
-    row = region[5] + (region[8] - 1) * region[9]  # of the last slab: the others were perhaps met before
-    x = args.x + (place * args.x_channels * args.x_plane + row * args.x_columns + max(0, region[7]))
+    row = region[4] + (region[7] - 1) * region[8]  # of the last slab: the others were perhaps met before
+    x = args.x + (place * args.x_channels * args.x_plane + row * args.x_columns + max(0, region[6]))
     runs = args.x_channels if exists else 0
-    stream_runs(streams, INPUT, x, region[6] * args.pitch, runs, args.x_plane, args.size, tiles)
+    stream_runs(streams, INPUT, x, region[5] * args.pitch, runs, args.x_plane, args.size)
 
 
 @jit.inline
@@ -215,8 +220,8 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
         x_channels=side.in_channels, x_plane=x_plane, x_columns=view.in_columns,
         y_channels=side.out_channels, y_plane=y_plane, vectors=schedule.vectors, panel_step=depth * width,
         copied=int(schedule.copied), copy_plane=schedule.copy_plane, slab_step=schedule.slab_rows * schedule.pitch,
-        pitch=schedule.pitch,
-        size=dtype.itemsize,
+        pitch=schedule.pitch, size=dtype.itemsize,
+        fetches_weights=int(groups * blocks * depth * schedule.row_bytes > CACHED_WEIGHTS),
     )  # fmt: skip
     return program
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv import jit
-from fastconv.cpu.ahead import STATE_BYTES, stream_runs
+from fastconv.cpu.ahead import STATE_BYTES, STREAMS, stream_runs
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows
 from fastconv.cpu.panels import gather_lanes
@@ -26,6 +26,7 @@ from fastconv.cpu.slabs import copy_slabs
 from fastconv.cpu.taps import forward_view
 from fastconv.geometry import ConvGeometry
 
+INPUT, GRADIENT, UNUSED = range(STREAMS)  # what is fetched ahead, for the next band
 ENOUGH_TASKS = 16  # so that a task more or less on one of a few cores costs little
 FEW_SUMS = 1 << 16  # that one thread adds alone
 SMALL_GRADIENT = 256 << 10  # bytes of dw up to which sixteen parts may have sums of their own
@@ -61,8 +62,7 @@ def sum_products(args, task, slot):
             copy_slabs(args, x + chunk[2] * args.x_plane, chunk[3] - chunk[2], band + 5, rows)
             x = rows + -chunk[2] * args.copy_plane
         dy = args.dy + (place * args.y_channels * args.y_plane + band[3])
-        calls = (chunk[1] - chunk[0]) * (band[1] - band[0]) * args.blocks
-        look_ahead(args, streams, chunk, group, index + 1, (part + 1) * band_total // args.parts, calls)
+        look_ahead(args, streams, chunk, group, index + 1, (part + 1) * band_total // args.parts)
         for block in range(args.blocks):
             pack_pixels(args, dy, block * width, images, band[2], packed)
             if chunk[0] == 0:
@@ -115,16 +115,17 @@ def add_bias(packed, pixels, width, bias_sums):
 
 
 @jit.inline
-def look_ahead(args, streams, chunk, group, index, last, calls):
-    """Prepare to fetch the input and the gradient of a band, unless the part has ended, in so many `calls` of tiles."""
+def look_ahead(args, streams, chunk, group, index, last):
+    """Prepare to fetch the input and the gradient of a band, unless the part has ended."""
     image, band = index // args.band_count * args.images, args.bands + index % args.band_count * BAND
     place, exists = image * args.groups + group, index < last
     row = band[5] + (band[8] - 1) * band[9]  # of the last slab: the others were perhaps met before
     x = args.x + ((place * args.x_channels + chunk[2]) * args.x_plane + row * args.x_columns + max(0, band[7]))
     dy = args.dy + (place * args.y_channels * args.y_plane + band[3])
     runs = chunk[3] - chunk[2] if exists else 0
-    stream_runs(streams, 0, x, band[6] * args.reach, runs, args.x_plane, args.size, calls)
-    stream_runs(streams, 1, dy, band[2], args.y_channels if exists else 0, args.y_plane, args.size, calls)
+    stream_runs(streams, UNUSED, x, 0, 0, 0, args.size)
+    stream_runs(streams, INPUT, x, band[6] * args.reach, runs, args.x_plane, args.size)
+    stream_runs(streams, GRADIENT, dy, band[2], args.y_channels if exists else 0, args.y_plane, args.size)
 
 
 @jit.inline

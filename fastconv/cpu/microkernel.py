@@ -27,11 +27,12 @@ from numba.extending import models, register_model
 from numpy.typing import NDArray
 
 from fastconv import jit, runtime
-from fastconv.cpu.ahead import fetch_ahead
+from fastconv.cpu.ahead import LINE, take
 from fastconv.cpu.loop import REALS
 from fastconv.cpu.simd import (
     ELEMENTS,
     I64,
+    VECTOR_BYTES,
     Pointer,
     address,
     address_of,
@@ -41,10 +42,13 @@ from fastconv.cpu.simd import (
     mangled,
     primitive,
 )
+from fastconv.cpu.simd_memory import ask_for
 from fastconv.cpu.twin import TwinPointer
 
 STREAM_STATE = Pointer(types.int64)
 UNROLLED = 4  # products a round: 64 channels of 56x56 went from 16.5 to 15.9 ms
+FEW_POINTERS = 4  # up to which addresses to fetch have registers: with 8, LLVM spilled them (18 -> 27 ms, dw)
+BURST = 8  # lines fetched behind a tile of more pointers
 MOST_POINTERS = 8  # addresses of A at once: with more, LLVM spills sums (14 pointers ran at 75 GFLOP/s, 8 at 115)
 
 
@@ -56,6 +60,7 @@ class Tile(types.Type):
 
     def __init__(self, real: types.Float, rows: int, vectors: int, run: int, step: int):
         self.real, self.rows, self.vectors, self.run, self.step = real, rows, vectors, run, step
+        self.runs = -(-rows // run)
         super().__init__(name=f"tile({real}, {rows}x{vectors}, runs of {run} by {step})")
 
 
@@ -78,22 +83,37 @@ def most_vectors(rows: int) -> int:
 
 
 def emit_sums(
-    b: ir.IRBuilder, depth: ir.Value, first: list[list], add: Callable, unrolled: int = UNROLLED
+    b: ir.IRBuilder,
+    depth: ir.Value,
+    first: list[list],
+    add: Callable,
+    unrolled: int = UNROLLED,
+    each_round: Callable = lambda k: None,
 ) -> list[list]:
-    """Emit ``for k in range(depth): sums = add(k, sums)``, with rows of sums in registers; return what they end as."""
+    """Emit ``for k in range(depth): sums = add(k, sums)``, with rows of sums in registers; return what they end as.
+
+    Every `unrolled` products are a round, which begins with ``each_round(k)``.
+    """
     rest = b.and_(depth, I64(unrolled - 1))
     k, sums = _emit_loop(b, I64(0), rest, 1, first, add)
-    return _emit_loop(b, k, depth, unrolled, sums, add)[1]
+    return _emit_loop(b, k, depth, unrolled, sums, add, each_round)[1]
 
 
 def _emit_loop(
-    b: ir.IRBuilder, start: ir.Value, last: ir.Value, unrolled: int, first: list[list], add: Callable
+    b: ir.IRBuilder,
+    start: ir.Value,
+    last: ir.Value,
+    unrolled: int,
+    first: list[list],
+    add: Callable,
+    each_round: Callable = lambda k: None,
 ) -> tuple[ir.Value, list[list]]:
     """Emit ``while k < last``, `unrolled` products a round; return k and the sums as they are after it."""
     before, body, after = b.block, b.append_basic_block("products"), b.append_basic_block("after")
     b.cbranch(b.icmp_signed("<", start, last), body, after)
     b.position_at_end(body)
     k, sums = b.phi(I64), [[b.phi(value.type) for value in row] for row in first]
+    each_round(k)
     ended = sums
     for u in range(unrolled):
         ended = add(b.add(k, I64(u)) if u else k, ended)
@@ -109,14 +129,30 @@ def _emit_loop(
     return reached, joined
 
 
-def _tile_types(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows):
+def _tile_types(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows, near, far):
     if not isinstance(depth, Tile):
         return None
     reals, table = Pointer(depth.real), Pointer(types.int32)
-    return types.void, depth, reals, table, table, reals, table, reals, table, reals, table
+    return types.void, depth, reals, table, table, reals, table, reals, table, reals, table, reals, types.int64
 
 
-def _emit_tile(b, sig, depth, a, a_rows, a_steps, panel, b_steps, c, c_rows, start, s_rows):
+def _fetches(b: ir.IRBuilder, tile: Tile, near: ir.Value, far: ir.Value) -> Callable:
+    """Return what emits a round's requests: a line of the sums at `near` comes into L1, one from `far` on into L2."""
+    if tile.runs > FEW_POINTERS:
+        return lambda k: None
+    byte = ir.IntType(8).as_pointer()
+    near, far = b.bitcast(near, byte), b.inttoptr(far, byte)
+    sums = I64(tile.rows * tile.vectors * VECTOR_BYTES)
+
+    def each_round(k):
+        offset = b.mul(k, I64(LINE // UNROLLED))
+        ask_for(b, b.gep(near, [intrinsic(b, "llvm.umin.i64", I64, offset, sums)]), 0, 3)
+        ask_for(b, b.gep(far, [offset]), 0, 2)
+
+    return each_round
+
+
+def _emit_tile(b, sig, depth, a, a_rows, a_steps, panel, b_steps, c, c_rows, start, s_rows, near, far):
     tile: Tile = sig.args[0]
     lanes = lanes_of(tile.real)
     vector = ir.VectorType(ELEMENTS[tile.real], lanes)
@@ -131,7 +167,7 @@ def _emit_tile(b, sig, depth, a, a_rows, a_steps, panel, b_steps, c, c_rows, sta
             v.align = align
         return loads
 
-    runs = [address(b, a, entry(a_rows, r)) for r in range(-(-tile.rows // tile.run))]
+    runs = [address(b, a, entry(a_rows, r)) for r in range(tile.runs)]
     sums = [load_vectors(start, entry(s_rows, i)) for i in range(tile.rows)]
 
     def add(k, sums):
@@ -149,16 +185,42 @@ def _emit_tile(b, sig, depth, a, a_rows, a_steps, panel, b_steps, c, c_rows, sta
             ])
         return products
 
-    for i, row in enumerate(emit_sums(b, depth, sums, add)):
+    for i, row in enumerate(emit_sums(b, depth, sums, add, each_round=_fetches(b, tile, near, far))):
         target = address(b, c, entry(c_rows, i))
         for j, value in enumerate(row):
             b.store(value, address(b, target, j * lanes, vector)).align = align
 
 
 @primitive(_tile_types, _emit_tile)
-def multiply(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows) -> None:
-    """Compute a tile; `depth` >= 1 products a sum. See `twin` for what it does, in NumPy."""
+def multiply(depth, a, a_rows, a_steps, b, b_steps, c, c_rows, s, s_rows, near, far) -> None:
+    """Compute a tile; `depth` >= 1 products a sum. See `twin` for what it does, in NumPy.
+
+    Meanwhile `near`, where the next tile's sums lie, is fetched into L1, and as many lines from the address `far` on
+    into L2 as there are rounds.
+    """
     raise NotImplementedError("the shape of a tile is a type: compiled code only, `twin` takes it as arguments")
+
+
+def _emit_fetched(b, sig, depth):
+    return I64(BURST) if sig.args[0].runs > FEW_POINTERS else b.sdiv(depth, I64(UNROLLED))
+
+
+@primitive(lambda depth: (types.int64, depth) if isinstance(depth, Tile) else None, _emit_fetched)
+def fetched(depth) -> int:
+    """Cache lines that a tile fetches."""
+    raise NotImplementedError("compiled code only")
+
+
+def _emit_burst(b, sig, depth, far):
+    place = b.inttoptr(far, ir.IntType(8).as_pointer())
+    for i in range(BURST if sig.args[0].runs > FEW_POINTERS else 0):
+        ask_for(b, b.gep(place, [I64(i * LINE)]), 0, 2)
+
+
+@primitive(lambda depth, far: (types.void, depth, far) if isinstance(depth, Tile) else None, _emit_burst)
+def burst(depth, far) -> None:
+    """Fetch a few lines behind a tile of many pointers, which has no registers left to fetch them meanwhile."""
+    raise NotImplementedError("compiled code only")
 
 
 def register_tile(
@@ -166,9 +228,14 @@ def register_tile(
 ):
     """Hold the code of one tile, compiled once for each shape: it computes `repeats` of them, shifted in A, C and S."""
     for i in range(repeats):
-        multiply(depth, a + i * a_shift, a_rows, a_steps, b, b_steps, c + i * c_shift, c_rows, s + i * s_shift, s_rows)
+        far = address_of(b)
         if address_of(streams) != 0:
-            fetch_ahead(streams)
+            far = take(streams, fetched(depth), far)
+        here, start = c + i * c_shift, s + i * s_shift
+        multiply(
+            depth, a + i * a_shift, a_rows, a_steps, b, b_steps, here, c_rows, start, s_rows, here + c_shift, far
+        )  # fmt: skip
+        burst(depth, far)
 
 
 @cache
@@ -222,7 +289,7 @@ def call_tiles(
 ) -> None:  # fmt: skip
     """Call a tile by its address, for `repeats` tiles that lie `a_shift`, `c_shift` and `s_shift` elements apart.
 
-    After each of them a little is fetched from the `streams`; see `ahead`.
+    Each of them fetches the sums of the next one, and a little from the `streams`; see `ahead`.
     """
     shape = _TILES[function]
     for i in range(repeats):

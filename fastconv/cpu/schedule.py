@@ -11,6 +11,7 @@ the weights stays in the L1 cache (L2 feeds the tile at 120 GFLOP/s, L1 at 136).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +28,7 @@ SHORT_SUM = 64  # products of one kernel column, below which partial sums cost m
 FEW_ZEROS = 0.05  # share of products with padding below which the same holds: 92 -> 111 GFLOP/s, 64 channels of 56x56
 LARGE_PLANE = 8 << 10  # bytes of a channel, from which each lies in pages of its own: copied rows need fewer
 
-REGION = 5 + SLABS  # numbers of a region
+REGION = 4 + SLABS  # numbers of a region
 
 Range = tuple[int, int]
 
@@ -55,7 +56,7 @@ class Schedule:
     Attributes
     ----------
     regions : list
-        (first span, last span, pixels, place in the output plane, tiles, and its `Slabs`: first input row, rows of a
+        (first span, last span, pixels, place in the output plane, and its `Slabs`: first input row, rows of a
         slab, first input column, slabs, rows from one to the next).
     spans : list
         (place in the input, place in the sums, where the passes of its kind stand in `passes`, how many such there are,
@@ -63,8 +64,8 @@ class Schedule:
     passes : list
         First call of each pass of each kind, and the last of its last.
     calls : list
-        (tile, depth, a, a_rows, a_steps, b_steps, c, c_rows, first): offsets as the register tile takes them; `first`
-        where the sums start with the bias.
+        (tile, depth, a, a_rows, a_steps, b, b_steps, c, c_rows, first): offsets as the register tile takes them;
+        `first` where the sums start with the bias.
     copied : bool
         Input rows are copied between zeros first; `pitch` columns a row, `slab_rows` rows a slab, `copy_plane` elements
         a channel.
@@ -114,12 +115,14 @@ class Schedule:
         """Row of the panel of each product (channel, tap row, tap column), in the order in which passes read them."""
         view = self.view
         order = np.full((self.channels, view.tap_rows, view.tap_columns), -1)
+        met = [tap for tap, _ in sorted(max(view.row_taps, key=len), key=lambda pair: pair[1])]
+        tap_rows = met + [tap for tap in range(view.tap_rows) if tap not in met]
         place = 0
         for _, passes in self._work:
             for _, taps, (first, last) in passes:
-                tap_columns = [t for t, _ in taps]
                 shape = (last - first, view.tap_rows, len(taps))
-                order[first:last, :, tap_columns] = place + np.arange(np.prod(shape)).reshape(shape)
+                block = np.ix_(range(first, last), tap_rows, [t for t, _ in taps])
+                order[block] = place + np.arange(np.prod(shape)).reshape(shape)
                 place += np.prod(shape)
         never = order < 0  # taps that meet only padding
         order[never] = place + np.arange(np.count_nonzero(never))
@@ -150,7 +153,8 @@ class Schedule:
 
     def _passes(self, phase: Phase) -> list[tuple[Range, list[tuple[int, int]], Range]]:
         """List the passes of a phase: (outputs, taps, channels) of each."""
-        groups = self._groups(phase, padded=self.padded)
+        in_order = sorted(phase.taps, key=lambda pair: pair[1])
+        groups = self._groups(replace(phase, taps=tuple(in_order)), padded=self.padded)
         most_taps = max((len(taps) for _, taps in groups), default=1)
         most = max(1, PASS_BYTES // (self.row_bytes * self.view.tap_rows * most_taps))
         size = split(self.channels, most)[0]
@@ -226,11 +230,7 @@ class Schedule:
             self.spans.append((*strip[0], len(strip), *shifts))
         pixels = len(rows) * (columns[1] - columns[0])
         y = rows.start * self.view.out_columns + columns[0]
-        tiles = sum(
-            count * (self.passes[kind + self.pass_count] - self.passes[kind])
-            for _, _, kind, count, *_ in self.spans[first_span:]
-        )
-        self.regions.append((first_span, len(self.spans), pixels, y, max(1, tiles), *met.describe(column)))
+        self.regions.append((first_span, len(self.spans), pixels, y, *met.describe(column)))
 
     @staticmethod
     def _extend(strips: list[list[tuple[int, int, int]]], span: tuple[int, int, int]) -> None:
@@ -288,7 +288,7 @@ class Schedule:
         low, high = max(low, begin), min(high, end)
         if low >= high or not kind:
             return
-        depth, a_steps, b_steps = self._products(taps, channels, kind)
+        depth, a, a_steps, b, b_steps = self._products(taps, channels, kind)
         a_rows = self.tables.place(start * self.pitch for _, start in shape)
         for run in split(high - low, most_rows(self.vectors) // len(shape)):
             pixels = [row * self.view.out_columns + j * phase.spacing for row, _ in shape for j in range(run)]
@@ -296,12 +296,17 @@ class Schedule:
             c = (phase.first + low * phase.spacing - columns[0]) * self.width
             c_rows = self.tables.place(p * self.width for p in pixels)
             starts = first and not self.filled
-            self.calls.append((address, depth, low * phase.advance, a_rows, a_steps, b_steps, c, c_rows, int(starts)))
+            source = a + low * phase.advance
+            self.calls.append((address, depth, source, a_rows, a_steps, b, b_steps, c, c_rows, int(starts)))
             low += run
 
-    def _products(self, taps: list[Range], channels: Range, kind: tuple) -> tuple[int, int, int]:
-        """Depth of the sums, and the tables of where the input and the weight of each product lie."""
-        order = [(t, offset, c, r, row) for c in range(*channels) for r, row in kind for t, offset in taps]
+    def _products(self, taps: list[Range], channels: Range, kind: tuple) -> tuple[int, int, int, int, int]:
+        """Depth of the sums, and where the input and the weight of each product lie: of the first one, and tables.
+
+        Tables count from the first: most passes share theirs, which stay in L1.
+        """
+        rows = sorted(kind, key=lambda pair: pair[1])
+        order = [(t, offset, c, r, row) for c in range(*channels) for r, row in rows for t, offset in taps]
         t, offset, c, r, row = np.array(order, np.int64).T
-        a_steps = self.tables.place(c * self.copy_plane + row * self.pitch + offset)
-        return len(order), a_steps, self.tables.place(self.order[c, r, t] * self.width)
+        a, b = c * self.copy_plane + row * self.pitch + offset, self.order[c, r, t] * self.width
+        return len(order), int(a[0]), self.tables.place(a - a[0]), int(b[0]), self.tables.place(b - b[0])

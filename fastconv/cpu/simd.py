@@ -40,7 +40,6 @@ from fastconv.cpu.primitive import (
 from fastconv.cpu.simd_lanes import deinterleave, interleave, largest_lane, sum_lanes, transpose
 from fastconv.cpu.simd_memory import (
     address_of,
-    fetch,
     lanes,
     load,
     load_at,
@@ -79,7 +78,6 @@ __all__ = [
     "load_beside",
     "load_strided",
     "mangled",
-    "fetch",
     "prefetch",
     "prefetch_to_write",
     "primitive",

@@ -254,22 +254,14 @@ def _prefetch_types(p, i):
     return (types.void, p, types.int64) if are(Pointer, p) and are(types.Integer, i) else None
 
 
-def _ask_for(b: ir.IRBuilder, place: ir.Value, write: int, level: int) -> None:
+def ask_for(b: ir.IRBuilder, place: ir.Value, write: int, level: int) -> None:
+    """Emit a request for the cache line at a place: level 3 is L1, 2 is L2."""
     flags = [ir.Constant(I32, v) for v in (write, level, 1)]
     intrinsic(b, "llvm.prefetch.p0", ir.VoidType(), place, *flags)
 
 
 def _emit_prefetch(write: int, level: int) -> Callable:
-    return lambda b, sig, p, i: _ask_for(b, address(b, p, i, ir.IntType(8)), write, level)
-
-
-def _emit_fetch(b, sig, place):
-    _ask_for(b, b.inttoptr(place, ir.IntType(8).as_pointer()), 0, 2)
-
-
-@primitive(lambda place: (types.void, types.int64) if are(types.Integer, place) else None, _emit_fetch)
-def fetch(place: int) -> None:
-    """Ask for the cache line at an address, into L2."""
+    return lambda b, sig, p, i: ask_for(b, address(b, p, i, ir.IntType(8)), write, level)
 
 
 @primitive(_prefetch_types, _emit_prefetch(write=1, level=3))
