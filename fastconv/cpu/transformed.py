@@ -22,6 +22,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv.cpu.calls import compile_piece
+from fastconv.cpu.epilogue import PLAIN, Epilogue
 from fastconv.cpu.loop import At, Kernel, Program, kernel
 from fastconv.cpu.mend import MEND_FIELDS
 from fastconv.cpu.microkernel import most_rows, tile
@@ -143,23 +144,25 @@ def backward_side(geometry: ConvGeometry) -> Side:
 
 
 @lru_cache(maxsize=512)
-def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, outputs: int = 4) -> Program:
-    """Program of (x, w, b, y), by tiles of `outputs` x `outputs`."""
-    return Plan(forward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias).program
+def forward_plan(
+    geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue = PLAIN, outputs: int = 4
+) -> Program:
+    """Program of (x, w, b, y) and what the epilogue takes, by tiles of `outputs` x `outputs`."""
+    return Plan(forward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias, epilogue).program
 
 
 @lru_cache(maxsize=512)
 def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, outputs: int = 4) -> Program:
     """Program of (dy, w, b, dx), by tiles of `outputs` x `outputs`; `b` is None without a bias."""
-    return Plan(backward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias).program
+    return Plan(backward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias, PLAIN).program
 
 
 class Plan:
     """Builds the program of a side."""
 
-    def __init__(self, side: Side, family: Family, dtype: np.dtype, bias: bool):
-        self.side, self.family, self.dtype, self.bias = side, family, dtype, bias
-        self.program = Program(dtype, "x w b y")
+    def __init__(self, side: Side, family: Family, dtype: np.dtype, bias: bool, epilogue: Epilogue):
+        self.side, self.family, self.dtype, self.bias, self.epilogue = side, family, dtype, bias, epilogue
+        self.program = epilogue.program(dtype)
         self.n = VECTOR_BYTES // dtype.itemsize
         self.vectors = -(-side.in_channels // self.n)
         self.width = panel_vectors(side.out_channels, self.n) * self.n
@@ -267,7 +270,7 @@ class Plan:
     def _arguments(self, scratch: dict) -> dict:
         """Arguments that are places: arrays, scratch memory, tables."""
         program = self.program
-        arrays = dict(x=program.x, w=program.w, b=program.b, y=program.y)
+        arrays = dict(x=program.x, w=program.w, b=program.b, y=program.y) | self.epilogue.arguments(program)
         pieces = line_pieces(self.dtype) | {"read_taps": compile_piece(read_taps, self.dtype, "riiiiir")}
         return arrays | scratch | pieces | self._passages() | self._products()
 
