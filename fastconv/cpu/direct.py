@@ -193,14 +193,14 @@ def _program(
 
     program = epilogue.program(dtype)
     program.multiplies_padding = schedule.padded
-    panels = program.workspace(groups * blocks * depth * width)
-    biases = program.workspace(groups * blocks * width)
+    panels = program.packed(groups * blocks * depth * width)
+    biases = program.packed(groups * blocks * width)
     sums_size = schedule.most_pixels * width
     scratch_size = STATE_BYTES // dtype.itemsize + max(images * sums_size + schedule.copy_size, schedule.n**2)
     scratch, worker_step = program.worker_workspace(scratch_size)
     sums = scratch + STATE_BYTES
     program.add(
-        pack_weights, groups * blocks, alone=groups * blocks * depth * width < FEW_WEIGHTS,
+        pack_weights, groups * blocks, packs=True, alone=groups * blocks * depth * width < FEW_WEIGHTS,
         w=program.w, b=program.b, panels=panels, biases=biases,
         positions=program.table(schedule.order.ravel()), buffer=scratch, buffer_step=worker_step,
         blocks=blocks, channels=side.out_channels, has_bias=int(bias), width=width, panel_step=depth * width,

@@ -238,13 +238,13 @@ class Product:
         self.height = -(-channels // self.tiles)
         self.rows, self.most = self.tiles * self.height, min(PASS, depth)
         rows = self.groups * self.rows
-        self.packed = {"panels": program.workspace(rows * depth), "biases": program.workspace(rows * self.width)}
+        self.packed = {"panels": program.packed(rows * depth), "biases": program.packed(rows * self.width)}
         self.sizes = {
             "depth": depth, "channels": channels, "height": self.height, "tiles": self.tiles, "width": self.width
         }  # fmt: skip
         program.add(
-            pack_weights, self.groups * self.tiles, alone=rows * depth < FEW_WEIGHTS, **self.packed, **self.sizes,
-            w=program.w, b=program.b, along=int(along), has_bias=int(bias),
+            pack_weights, self.groups * self.tiles, packs=True, alone=rows * depth < FEW_WEIGHTS,
+            **self.packed, **self.sizes, w=program.w, b=program.b, along=int(along), has_bias=int(bias),
         )  # fmt: skip
 
     def add(self, images: int, x: At, y: At, ending: dict[str, At | int]) -> None:

@@ -12,9 +12,10 @@ from fastconv.geometry import ConvGeometry, Window
 from fastconv.init import Initialiser, initialise
 from fastconv.layers.activation import rectified
 from fastconv.layers.base import Addend, Layer, Pullback, Shape
+from fastconv.layers.prepack import Packable
 
 
-class Conv2d(Layer):
+class Conv2d(Packable):
     """2D convolution of images (N, in_channels, H, W); see `fastconv.conv2d`.
 
     Parameters
@@ -81,10 +82,20 @@ class Conv2d(Layer):
         options = self.stride, self.padding, self.dilation, self.groups
         return ConvGeometry.make("Conv2d", x_shape, w_shape, None, *options)
 
-    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+    def make_packed(self):
+        """See `Packable.make_packed`."""
+        from fastconv.ops.packed import PackedConv2d
+
+        options = self.stride, self.padding, self.dilation, self.groups
+        return PackedConv2d(self.params["weight"], self.params.get("bias"), *options)
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback | None]:
         """See `Layer.apply`."""
         w, b, addend, relu = self.params["weight"], self.params.get("bias"), self._addend, self.rectifies
         options = self.stride, self.padding, self.dilation, self.groups
+        residual = None if addend is None else addend.value
+        if self.packed is not None:
+            return self.infer(x, train, residual=residual, relu=relu), None
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
             needs = (input_gradient, True, b is not None)
@@ -98,7 +109,7 @@ class Conv2d(Layer):
                 addend.gradient = dresidual[0] if masked else dy
             return dx
 
-        y = ops.conv2d(x, w, b, *options, residual=None if addend is None else addend.value, relu=relu)
+        y = ops.conv2d(x, w, b, *options, residual=residual, relu=relu)
         return y, pullback
 
     def merged(self, following: Layer) -> Layer | None:
