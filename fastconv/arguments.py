@@ -6,6 +6,8 @@ type, ValueError for a wrong value.
 
 import operator
 from collections.abc import Sequence
+from math import inf
+from numbers import Real
 
 MAX_SIZE = 2**63 - 1
 """Largest size, offset or number of bytes that compiled code can hold (int64)."""
@@ -65,6 +67,25 @@ def as_flag(op: str, name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{op}: {name} must be True or False, got {value!r} ({type(value).__name__})")
     return value
+
+
+def as_relu(op: str, value: object) -> float | None:
+    """Return the ceiling of the ReLU that is asked for: inf for True, a number for itself, None for False.
+
+    Raises
+    ------
+    TypeError
+        `value` is neither a bool nor a number.
+    ValueError
+        The ceiling is not above 0.
+    """
+    if isinstance(value, bool):
+        return inf if value else None
+    if not isinstance(value, Real):
+        raise TypeError(f"{op}: relu must be True or False, or a ceiling, got {value!r} ({type(value).__name__})")
+    if not value > 0:
+        raise ValueError(f"{op}: relu must be True or False, or a ceiling above 0, got {value!r}")
+    return float(value)
 
 
 def as_padding(op: str, padding: object, ndim: int) -> Pairs | str:

@@ -181,7 +181,7 @@ def other_plans(dtype):
         arrays = [rows] * (len(softmax.row_plan(along_rows, 5, 19, dtype).names) - 1)
         yield softmax.row_plan(along_rows, *rows.shape, dtype), (*arrays, np.zeros_like(rows))
         yield softmax_planes.plane_plan(along_planes, 1, *rows.shape, dtype), (*arrays, np.zeros_like(rows))
-    yield gemm._forward_plan(5, 19, 5, dtype, True, True), (rows, rows, weight, np.zeros((5, 5), dtype))
+    yield gemm.forward_plan(5, 19, 5, dtype, True, True), (rows, rows, weight, np.zeros((5, 5), dtype))
     dy, w, dx, dw, db = rows[:, :3].copy(), rows[:3], np.zeros_like(rows), np.zeros((3, 19), dtype), weight[:3]
     for needs, arrays in (
         ((True, False, False), (dy, None, w, dy, dx, None, None)),

@@ -6,6 +6,7 @@ from guarded import DTYPES, draw, run, sides, spoiled_memory, weight_gradients
 
 from fastconv import reference, runtime
 from fastconv.cpu import choose, depthwise, depthwise_weight, direct, direct_weight, pixels, pixels_weight
+from fastconv.cpu.epilogue import PLAIN
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel_pixels import MOST_DOT_POINTERS, call_dot_tile, dot_tile
 from fastconv.cpu.simd import VECTOR_BYTES
@@ -174,7 +175,7 @@ LANES = VECTOR_BYTES // 4
 def test_the_view_follows_from_the_geometry(x, w, groups, forward, backward, weight):
     geometry = ConvCase("", x, w, padding=1, groups=groups).geometry
     dtype = DTYPES[0]
-    assert choose.forward_plan(geometry, dtype, False, "direct") is forward.forward_plan(geometry, dtype, False)
+    assert choose.forward_plan(geometry, dtype, False, "direct") is forward.forward_plan(geometry, dtype, False, PLAIN)
     dx_plan = choose.backward_data_plan(geometry, dtype, False, "direct")
     assert dx_plan is backward.backward_data_plan(geometry, dtype, False)
     assert choose.backward_weight_plan(geometry, dtype, "direct") is weight.backward_weight_plan(geometry, dtype)

@@ -26,6 +26,7 @@ from fastconv.cpu import (
     transformed_weight,
 )
 from fastconv.cpu.axes import Side
+from fastconv.cpu.epilogue import PLAIN, Epilogue
 from fastconv.cpu.loop import Program
 from fastconv.cpu.simd import VECTOR_BYTES
 from fastconv.geometry import ConvGeometry
@@ -60,7 +61,8 @@ class Candidate:
     algorithm : str
         What a user asks for to get it: 'direct' or 'winograd'.
     plan : callable
-        Makes the Program, of (geometry, dtype), and, but for the weights' gradient, whether there is a bias.
+        Makes the Program, of (geometry, dtype), and, but for the weights' gradient, whether there is a bias; in the
+        forward pass also of the `Epilogue`.
     milliseconds : float or None
         Predicted time on one core; None where a rule alone decides.
     why_not : str or None
@@ -81,9 +83,11 @@ class Candidate:
 
 
 @lru_cache(maxsize=512)
-def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, algorithm: str = "auto") -> Program:
-    """Program of (x, w, b, y)."""
-    return chosen(candidates("forward", geometry, dtype), algorithm).plan(geometry, dtype, bias)
+def forward_plan(
+    geometry: ConvGeometry, dtype: np.dtype, bias: bool, algorithm: str = "auto", epilogue: Epilogue = PLAIN
+) -> Program:
+    """Program of (x, w, b, y) and what the epilogue takes."""
+    return chosen(candidates("forward", geometry, dtype), algorithm).plan(geometry, dtype, bias, epilogue)
 
 
 @lru_cache(maxsize=512)

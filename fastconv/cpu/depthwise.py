@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv.cpu.axes import Side
+from fastconv.cpu.epilogue import EPILOGUE_FIELDS, PLAIN, Epilogue, distance
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel_slide import call_slide, slide_tile
 from fastconv.cpu.schedule import split
@@ -33,11 +34,13 @@ MOST_PAIRS = 4  # of input and output channels
     x="real", w="real", b="real", y="real", tile="int", sizes="int64", rows="int", bands="int", band_rows="int",
     planes="int", all_planes="int", blocks="int", groups="int", x_step="int", y_step="int", out_channels="int",
     group_step="int", out_step="int", b_step="int", ahead="int",
+    **EPILOGUE_FIELDS,
 )  # fmt: skip
 def slide_planes(args, task, slot):
     """Compute a band of output rows in some groups."""
     row, plane = task % args.bands * args.band_rows, task // args.bands * args.planes
     rows, last = min(args.band_rows, args.rows - row), min(plane + args.planes, args.all_planes)
+    apart = distance(args.addend, args.y)
     while plane < last:
         group = plane % args.groups
         count = min(args.blocks, last - plane, args.groups - group)
@@ -47,6 +50,7 @@ def slide_planes(args, task, slot):
                 args.w + (group * args.group_step + o * args.out_step),
                 args.b + (group * args.out_channels + o) * args.b_step,
                 args.y + (plane * args.out_channels + o) * args.y_step, count, row, rows, args.ahead,
+                args.limits, apart,
             )  # fmt: skip
         plane += count
 
@@ -91,18 +95,18 @@ def planes_ahead(side: Side, dtype: np.dtype) -> int:
 
 
 @lru_cache(maxsize=512)
-def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
-    """Program of (x, w, b, y)."""
-    return _program(Side.forward(geometry), geometry, dtype, bias)
+def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue = PLAIN) -> Program:
+    """Program of (x, w, b, y) and what the epilogue takes."""
+    return _program(Side.forward(geometry), geometry, dtype, bias, epilogue)
 
 
 @lru_cache(maxsize=512)
 def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
     """Program of (dy, w, b, dx); `b` is None without a bias."""
-    return _program(Side.backward(geometry), geometry, dtype, bias)
+    return _program(Side.backward(geometry), geometry, dtype, bias, PLAIN)
 
 
-def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
+def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue) -> Program:
     all_planes = geometry.batch * geometry.groups
     band_rows, blocks = band_rows_of(side, dtype, all_planes), blocks_of(side, dtype.itemsize)
     bands = -(-side.rows.count // band_rows)
@@ -110,14 +114,15 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool) ->
     group_bytes = (x_plane * side.in_channels + y_plane * side.out_channels) * dtype.itemsize
     planes = max(1, min(TASK_BYTES // group_bytes, all_planes // ENOUGH_TASKS))
 
-    program = Program(dtype, "x w b y")
+    program = epilogue.program(dtype)
     program.multiplies_padding = True
     program.add(
         slide_planes, -(-all_planes // planes) * bands, x=program.x, w=program.w,
         b=program.b if bias else program.table(np.zeros(1), dtype), b_step=int(bias), y=program.y,
-        tile=slide_tile(side, dtype, blocks), sizes=program.table(sizes_of(side, bias), np.int64),
+        tile=slide_tile(side, dtype, blocks, epilogue != PLAIN), sizes=program.table(sizes_of(side, bias), np.int64),
         rows=side.rows.count, bands=bands, band_rows=band_rows, planes=planes, all_planes=all_planes, blocks=blocks,
         groups=geometry.groups, x_step=side.in_channels * x_plane, y_step=y_plane, out_channels=side.out_channels,
         group_step=side.group_step, out_step=side.out_step, ahead=planes_ahead(side, dtype),
+        **epilogue.arguments(program),
     )  # fmt: skip
     return program

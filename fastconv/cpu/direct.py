@@ -19,6 +19,7 @@ import numpy as np
 
 from fastconv import jit
 from fastconv.cpu.ahead import STATE_BYTES, STREAMS, stream_runs
+from fastconv.cpu.epilogue import EPILOGUE_FIELDS, PLAIN, Epilogue, ending_of
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles
 from fastconv.cpu.panels import pack_weights, scatter_lanes
@@ -54,11 +55,11 @@ def run_pass(args, region, index, x, panel, bias, sums, streams):
 
 
 @jit.inline
-def write_out(sums, vectors, pixels, y, plane, channels):
-    """Transpose the sums of a region to a block of at most `vectors` x lanes channels."""
+def write_out(sums, vectors, pixels, y, plane, channels, ending):
+    """Transpose the sums of a region to a block of at most `vectors` x lanes channels, finished."""
     n = lanes(y)
     for v in range(0, min(vectors * n, channels), n):
-        scatter_lanes(sums + v, vectors * n, pixels, y + v * plane, plane, min(n, channels - v))
+        scatter_lanes(sums + v, vectors * n, pixels, y + v * plane, plane, min(n, channels - v), ending)
 
 
 @kernel(
@@ -68,11 +69,11 @@ def write_out(sums, vectors, pixels, y, plane, channels):
     batch="int", images="int", groups="int", blocks="int", chunk="int", chunks="int", region_count="int",
     x_channels="int", x_plane="int", x_columns="int", y_channels="int", y_plane="int",
     vectors="int", panel_step="int", copied="int", copy_plane="int", slab_step="int",
-    pitch="int", size="int", fetches_weights="int",
+    pitch="int", size="int", fetches_weights="int", **EPILOGUE_FIELDS,
 )  # fmt: skip
 def correlate(args, task, slot):
     """Compute a region of output pixels of some images of one group, for a chunk of its blocks of output channels."""
-    n = lanes(args.x)
+    n, ending = lanes(args.x), ending_of(args)
     width = args.vectors * n
     region = args.regions + task // args.chunks % args.region_count * REGION
     outer = task // (args.chunks * args.region_count)
@@ -109,7 +110,7 @@ def correlate(args, task, slot):
                 run_pass(args, region, index, source, panel, bias, image_sums, streams)
         for image in range(images):
             image_y = target + image * args.groups * y_size
-            write_out(sums + image * args.sums_size, args.vectors, region[2], image_y, args.y_plane, channels)
+            write_out(sums + image * args.sums_size, args.vectors, region[2], image_y, args.y_plane, channels, ending)
 
 
 @jit.inline
@@ -170,18 +171,22 @@ def backward_side(geometry: ConvGeometry) -> Side:
 
 
 @lru_cache(maxsize=512)
-def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, exact: bool = False) -> Program:
-    """Program of (x, w, b, y). Where it is `exact`, padding is never multiplied."""
-    return _program(forward_side(geometry), geometry, dtype, bias, exact)
+def forward_plan(
+    geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue = PLAIN, exact: bool = False
+) -> Program:
+    """Program of (x, w, b, y) and what the epilogue takes. Where it is `exact`, padding is never multiplied."""
+    return _program(forward_side(geometry), geometry, dtype, bias, exact, epilogue)
 
 
 @lru_cache(maxsize=512)
 def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, exact: bool = False) -> Program:
     """Program of (dy, w, b, dx); `b` is None without a bias. Where it is `exact`, padding is never multiplied."""
-    return _program(backward_side(geometry), geometry, dtype, bias, exact)
+    return _program(backward_side(geometry), geometry, dtype, bias, exact, PLAIN)
 
 
-def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, exact: bool) -> Program:
+def _program(
+    side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, exact: bool, epilogue: Epilogue
+) -> Program:
     """Pack the weights, then compute all regions."""
     view, batch, groups = side.view, geometry.batch, geometry.groups
     schedule = Schedule(view, side.in_channels, side.out_channels, dtype, exact)
@@ -191,16 +196,16 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
     images, chunk = _share(batch, groups, blocks, schedule)
     chunks = -(-blocks // chunk)
 
-    program = Program(dtype, "x w b y")
+    program = epilogue.program(dtype)
     program.multiplies_padding = schedule.padded
-    panels = program.workspace(groups * blocks * depth * width)
-    biases = program.workspace(groups * blocks * width)
+    panels = program.packed(groups * blocks * depth * width)
+    biases = program.packed(groups * blocks * width)
     sums_size = schedule.most_pixels * width
     scratch_size = STATE_BYTES // dtype.itemsize + max(images * sums_size + schedule.copy_size, schedule.n**2)
     scratch, worker_step = program.worker_workspace(scratch_size)
     sums = scratch + STATE_BYTES
     program.add(
-        pack_weights, groups * blocks, alone=groups * blocks * depth * width < FEW_WEIGHTS,
+        pack_weights, groups * blocks, packs=True, alone=groups * blocks * depth * width < FEW_WEIGHTS,
         w=program.w, b=program.b, panels=panels, biases=biases,
         positions=program.table(schedule.order.ravel()), buffer=scratch, buffer_step=worker_step,
         blocks=blocks, channels=side.out_channels, has_bias=int(bias), width=width, panel_step=depth * width,
@@ -222,6 +227,7 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ex
         copied=int(schedule.copied), copy_plane=schedule.copy_plane, slab_step=schedule.slab_rows * schedule.pitch,
         pitch=schedule.pitch, size=dtype.itemsize,
         fetches_weights=int(groups * blocks * depth * schedule.row_bytes > CACHED_WEIGHTS),
+        **epilogue.arguments(program),
     )  # fmt: skip
     return program
 

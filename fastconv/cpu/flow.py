@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from fastconv.cpu.simd import I64
+from fastconv.cpu.primitive import I64
 
 Values = list[ir.Value]
 

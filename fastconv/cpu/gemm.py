@@ -130,12 +130,12 @@ def sum_columns(args, task, slot):
 # ---- plans -----------------------------------------------------------------------------------------------------
 
 
-def _add_pack(program: Program, b: At, along: bool, depth: int, columns: int, width: int) -> At:
-    """Append the packing of B; return where its panels will be."""
+def _add_pack(program: Program, b: At, along: bool, depth: int, columns: int, width: int, weights: bool) -> At:
+    """Append the packing of B, which may be `weights` that are packed for many calls; return where it will be."""
     count, parts = -(-columns // width), -(-depth // PART)
-    panels = program.workspace(count * width * depth)
+    panels = (program.packed if weights else program.workspace)(count * width * depth)
     program.add(
-        pack, count * parts, alone=columns * depth < FEW_ELEMENTS,
+        pack, count * parts, packs=weights, alone=columns * depth < FEW_ELEMENTS,
         b=b, panels=panels, along=int(along), depth=depth, columns=columns, width=width, parts=parts,
     )  # fmt: skip
     return panels
@@ -151,9 +151,13 @@ def _add_product(
     *,
     a_transposed: bool = False,
     b_transposed: bool = False,
+    weights: bool = False,
     relu: bool = False,
 ) -> None:
-    """Append the steps of a product; `sizes` are rows, depth and columns, none of them 0."""
+    """Append the steps of a product; `sizes` are rows, depth and columns, none of them 0.
+
+    `weights` says whether B is what `Program.pack` packs.
+    """
     (rows, depth, columns), dtype = sizes, program.dtype
     n = VECTOR_BYTES // dtype.itemsize
     vectors = min(2, -(-columns // n))
@@ -167,7 +171,7 @@ def _add_product(
     parts = -(-panels // part)
     steps, heights = np.arange(min(DEPTH, depth)), np.arange(height)
     scratch, worker_step = program.worker_workspace(group * (depth + width) + width)
-    packed_b = _add_pack(program, b, b_transposed, depth, columns, width)
+    packed_b = _add_pack(program, b, b_transposed, depth, columns, width, weights)
     program.add(
         multiply, parts * groups, alone=rows * depth * columns < FEW_PRODUCTS,
         tile=tile(dtype, height, vectors, run=height), height=height, vectors=vectors,
@@ -181,16 +185,17 @@ def _add_product(
 
 
 @lru_cache(maxsize=256)
-def _forward_plan(n: int, inputs: int, outputs: int, dtype: np.dtype, has_bias: bool, relu: bool) -> Program:
+def forward_plan(n: int, inputs: int, outputs: int, dtype: np.dtype, has_bias: bool, relu: bool) -> Program:
+    """Program of (x, w, b, y), where x has `n` rows; no axis may be empty."""
     program = Program(dtype, "x w b y")
     bias, sizes = program.b if has_bias else None, (n, inputs, outputs)
-    _add_product(program, program.x, program.w, bias, program.y, sizes, b_transposed=True, relu=relu)
+    _add_product(program, program.x, program.w, bias, program.y, sizes, b_transposed=True, weights=True, relu=relu)
     return program
 
 
 def linear(x: NDArray, w: NDArray, b: NDArray | None, y: NDArray, relu: bool = False) -> None:
     """Write y[n x out] = x[n x in] * w.T[in x out] + b, or ReLU of that; no axis may be empty."""
-    _forward_plan(*x.shape, w.shape[0], x.dtype, b is not None, relu)(x, w, b, y)
+    forward_plan(*x.shape, w.shape[0], x.dtype, b is not None, relu)(x, w, b, y)
 
 
 @lru_cache(maxsize=256)

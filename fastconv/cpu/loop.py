@@ -22,80 +22,15 @@ import numpy as np
 from llvmlite import ir
 from numba import config, prange
 from numba.core import types
-from numba.core.imputils import lower_getattr_generic
-from numba.core.typing.templates import AttributeTemplate, infer_getattr, signature
-from numba.extending import models, register_model
+from numba.core.typing.templates import signature
 from numpy.typing import NDArray
 
 from fastconv import jit, runtime
+from fastconv.cpu.arguments import REALS, Args, TwinArgs
 from fastconv.cpu.denormals import FLUSH, float_control, set_float_control
-from fastconv.cpu.simd import ELEMENTS, I64, Pointer, primitive
-from fastconv.cpu.twin import TwinPointer
+from fastconv.cpu.simd import I64, primitive
 
-KINDS = {"int32": types.int32, "int64": types.int64, "uint8": types.uint8}
-REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
-
-# ---- arguments -------------------------------------------------------------------------------------------------
-
-
-class Args(types.Type):
-    """Block of 8-byte arguments of a kernel, read by name; `real` is the type for which the kernel is compiled."""
-
-    def __init__(self, real: types.Float, fields: tuple[tuple[str, str], ...]):
-        self.real, self.fields = real, fields
-        super().__init__(name=f"args({real}, {fields})")
-
-    def field(self, name: str) -> types.Type | None:
-        """Type of an argument: a pointer to reals or to integers, an integer, or a real number."""
-        kind = dict(self.fields).get(name)
-        if kind is None:
-            return None
-        if kind == "int":
-            return types.int64
-        if kind == "scalar":
-            return self.real
-        return Pointer(self.real if kind == "real" else KINDS[kind])
-
-
-@register_model(Args)
-class _ArgsModel(models.PrimitiveModel):
-    def __init__(self, manager, fe_type):
-        super().__init__(manager, fe_type, I64)
-
-
-@infer_getattr
-class _ArgsAttributes(AttributeTemplate):
-    key = Args
-
-    def generic_resolve(self, args, name):
-        return args.field(name)
-
-
-@lower_getattr_generic(Args)
-def _emit_argument(context, b, args, block, name):
-    slot = [f for f, _ in args.fields].index(name)
-    place = b.gep(b.inttoptr(block, I64.as_pointer()), [ir.Constant(I64, slot)])
-    kind = args.field(name)
-    if isinstance(kind, Pointer):
-        return b.inttoptr(b.load(place), ELEMENTS[kind.element].as_pointer())
-    if isinstance(kind, types.Integer):
-        return b.load(place)
-    number = b.load(b.bitcast(place, ir.DoubleType().as_pointer()))
-    return number if kind is types.float64 else b.fptrunc(number, ir.FloatType())
-
-
-class TwinArgs:
-    """The block of arguments for kernels that run as plain Python."""
-
-    def __init__(self, dtype: np.dtype, fields: tuple[tuple[str, str], ...], block: NDArray[np.int64]):
-        for (name, kind), value in zip(fields, block, strict=False):
-            if kind == "int":
-                setattr(self, name, int(value))
-            elif kind == "scalar":
-                setattr(self, name, dtype.type(np.int64(value).view(np.float64)))
-            else:
-                setattr(self, name, TwinPointer(value, dtype if kind == "real" else kind))
-
+SCRATCH_STEPS = {"worker_step", "buffer_step"}  # arguments that say how far each worker's scratch memory lies apart
 
 # ---- kernels ---------------------------------------------------------------------------------------------------
 
@@ -249,8 +184,16 @@ class At:
         return At(self.base, self.offset + nbytes)
 
 
+def _with_gap(nbytes: int) -> int:
+    """Round up to cache lines, and one more: streams a multiple of 4096 bytes apart would evict each other."""
+    return (-(-nbytes // 64) + 1) * 64
+
+
 class Program:
     """Steps that run one after the other in one compiled call; built once for a shape, called with arrays.
+
+    Steps that only pack weights come first, and can be run once for many calls: `pack` returns what they write, and a
+    call that is given it leaves them out.
 
     Parameters
     ----------
@@ -265,22 +208,29 @@ class Program:
         self.names = arrays.split()
         for k, name in enumerate(self.names):
             setattr(self, name, At(k + 1))
-        self.nbytes, self.nbytes_per_worker = 0, 0
+        self.nbytes, self.nbytes_packed, self.nbytes_per_worker = 0, 0, 0
         self.multiplies_padding = False  # whether zeros stand for padding: 0 * inf is NaN
+        self.prepacked: Callable[[], Program] = lambda: self  # makes what does the same better with packed weights
+        self._packing: list[tuple[Kernel, int, int, list]] = []
         self._steps: list[tuple[Kernel, int, int, list]] = []
         self._kept: list[NDArray] = []
-        self._frozen = None
+        self._frozen: dict[bool | None, tuple] = {}
 
     def workspace(self, elements: int, dtype: np.dtype | None = None) -> At:
         """Scratch memory that all steps of a call share; its contents do not outlive the call."""
         place = At(len(self.names) + 1, self.nbytes)
-        # The odd cache line keeps streams from lying a multiple of 4096 bytes apart, where they evict each other.
-        self.nbytes += (-(-elements * np.dtype(dtype or self.dtype).itemsize // 64) + 1) * 64
+        self.nbytes += _with_gap(elements * np.dtype(dtype or self.dtype).itemsize)
+        return place
+
+    def packed(self, elements: int) -> At:
+        """Memory for packed weights: scratch memory, unless `pack` writes it for many calls."""
+        place = At(len(self.names) + 3, self.nbytes_packed)
+        self.nbytes_packed += _with_gap(elements * self.dtype.itemsize)
         return place
 
     def worker_workspace(self, elements: int) -> tuple[At, int]:
         """Scratch memory of each worker, asked for once: its place, and the elements from one worker to the next."""
-        nbytes = (-(-elements * self.dtype.itemsize // 64) + 1) * 64
+        nbytes = _with_gap(elements * self.dtype.itemsize)
         self.nbytes_per_worker = max(self.nbytes_per_worker, nbytes)
         return At(len(self.names) + 2), nbytes // self.dtype.itemsize
 
@@ -299,19 +249,25 @@ class Program:
         self._kept.append(table)
         return table.ctypes.data
 
-    def add(self, step: Kernel, tasks: int, /, *, alone: bool = False, **arguments: object) -> None:
+    def add(self, step: Kernel, tasks: int, /, *, alone: bool = False, packs: bool = False, **arguments) -> None:
         """Append a step: `tasks` calls of a kernel with these arguments.
 
-        A step of less than some 30 us does best `alone`, on one thread: to share it with another costs 10 us.
+        A step of less than some 30 us does best `alone`, on one thread: to share it with another costs 10 us. One that
+        `packs` reads nothing but weights, and writes nothing but `packed` memory.
         """
         if tasks > 0:
-            self._steps.append((step, int(tasks), 1 if alone else int(tasks), step.block(arguments)))
+            steps = self._packing if packs else self._steps
+            steps.append((step, int(tasks), 1 if alone else int(tasks), step.block(arguments)))
 
-    def _freeze(self) -> tuple:
-        width = max(len(block) for *_, block in self._steps)
-        relative = np.zeros((len(self._steps), width), np.int64)
-        bases = np.zeros((len(self._steps), width), np.int64)
-        for s, (*_, block) in enumerate(self._steps):
+    def _chosen(self, packing: bool | None) -> list:
+        """Return the steps that pack, or those that do not; all for None."""
+        return {True: self._packing, False: self._steps, None: self._packing + self._steps}[packing]
+
+    def _freeze(self, steps: list) -> tuple:
+        width = max(len(block) for *_, block in steps)
+        relative = np.zeros((len(steps), width), np.int64)
+        bases = np.zeros((len(steps), width), np.int64)
+        for s, (*_, block) in enumerate(steps):
             for k, value in enumerate(block):
                 if isinstance(value, At):
                     bases[s, k], relative[s, k] = value.base, value.offset
@@ -319,24 +275,51 @@ class Program:
                     relative[s, k] = np.float64(value).view(np.int64)
                 else:
                     relative[s, k] = value
-        functions = np.array([step.address(self.dtype) for step, *_ in self._steps], np.int64)
-        tasks, most = np.array([sizes for _, *sizes, _ in self._steps], np.int64).T.copy()
+        functions = np.array([step.address(self.dtype) for step, *_ in steps], np.int64)
+        tasks, most = np.array([sizes for _, *sizes, _ in steps], np.int64).T.copy()
         return functions, tasks, most, relative, bases
 
-    def __call__(self, *arrays: NDArray | None) -> None:
-        """Run all steps. An array that is None has the address 0."""
-        if not self._steps:
+    def __call__(self, *arrays: NDArray | None, packed: NDArray[np.uint8] | None = None) -> None:
+        """Run all steps; where `packed` is what `pack` has returned, those that pack are left out.
+
+        An array that is None has the address 0.
+        """
+        self._run(None if packed is None else False, arrays, packed)
+
+    def pack(self, *arrays: NDArray | None) -> NDArray[np.uint8]:
+        """Run the steps that pack, and return what they have written. Arrays but the weights and bias may be None."""
+        packed = runtime.empty(self.nbytes_packed, np.uint8)
+        self._run(True, arrays, packed)
+        return packed
+
+    def packing_key(self) -> tuple:
+        """Return what decides what `pack` writes: programs with equal keys can share it."""
+        tables = {table.ctypes.data: table.tobytes() for table in self._kept}
+
+        def deciding(name: str, value: object) -> object:
+            if isinstance(value, At):
+                return value.base, value.offset if value.base != len(self.names) + 2 else None
+            return None if name in SCRATCH_STEPS else tables.get(value, value)
+
+        return tuple(
+            (step, tasks, *(deciding(name, value) for (name, _), value in zip(step.fields, block, strict=True)))
+            for step, tasks, _, block in self._packing
+        )
+
+    def _run(self, packing: bool | None, arrays: tuple, packed: NDArray[np.uint8] | None) -> None:
+        steps = self._chosen(packing)
+        if not steps:
             return
         if config.DISABLE_JIT:
-            self._call_twins(arrays)
+            self._call_twins(arrays, packing, packed)
             return
-        if self._frozen is None:
-            self._frozen = self._freeze()
-        functions, tasks, most, relative, bases = self._frozen
+        if packing not in self._frozen:
+            self._frozen[packing] = self._freeze(steps)
+        functions, tasks, most, relative, bases = self._frozen[packing]
         workers = runtime.get_num_threads()
-        nbytes = self.nbytes + workers * self.nbytes_per_worker
+        nbytes = self._nbytes(workers, packed)
         workspace = runtime.empty(nbytes, np.uint8) if nbytes else None
-        addresses = self._addresses(arrays, workspace)
+        addresses = self._addresses(arrays, workspace, packed)
         control = FLUSH if runtime.flushes_denormals() else 0
         if workers == 1:
             _driver(False)(functions, tasks, most, relative, bases, addresses, 1, control)
@@ -344,15 +327,22 @@ class Program:
         with launch_lock():
             _driver(True)(functions, tasks, most, relative, bases, addresses, workers, control)
 
-    def _addresses(self, arrays: tuple, workspace: NDArray[np.uint8] | None) -> NDArray[np.int64]:
-        *places, start = map(runtime.address, (*arrays, workspace))
-        return np.array([0, *places, start, start + self.nbytes], np.int64)
+    def _nbytes(self, workers: int, packed: NDArray[np.uint8] | None) -> int:
+        """Scratch memory of a call: what steps share, each worker's, and packed weights where none are given."""
+        return self.nbytes + workers * self.nbytes_per_worker + (self.nbytes_packed if packed is None else 0)
 
-    def _call_twins(self, arrays: tuple) -> None:
-        workspace = np.empty(self.nbytes + self.nbytes_per_worker + 64, np.uint8)
+    def _addresses(self, arrays: tuple, workspace: NDArray | None, packed: NDArray | None) -> NDArray[np.int64]:
+        *places, start = map(runtime.address, (*arrays, workspace))
+        if packed is not None:
+            return np.array([0, *places, start, start + self.nbytes, runtime.address(packed)], np.int64)
+        after = start + self.nbytes
+        return np.array([0, *places, start, after + self.nbytes_packed, after], np.int64)
+
+    def _call_twins(self, arrays: tuple, packing: bool | None = None, packed: NDArray | None = None) -> None:
+        workspace = np.empty(self._nbytes(1, packed) + 64, np.uint8)
         workspace = workspace[-workspace.ctypes.data % 64 :]
-        addresses = self._addresses(arrays, workspace)
-        for step, tasks, _, block in self._steps:
+        addresses = self._addresses(arrays, workspace, packed)
+        for step, tasks, _, block in self._chosen(packing):
             values = [addresses[v.base] + v.offset if isinstance(v, At) else
                       np.float64(v).view(np.int64) if isinstance(v, float) else v for v in block]  # fmt: skip
             args = TwinArgs(self.dtype, step.fields, np.array(values, np.int64))

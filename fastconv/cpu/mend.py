@@ -7,6 +7,7 @@ pixels here: slow for what it is, but seldom needed, and exact in where NaN and 
 from __future__ import annotations
 
 from fastconv import jit
+from fastconv.cpu.epilogue import finished
 from fastconv.cpu.simd import fma, head, lanes, load, select, span, splat, store
 
 MEND_FIELDS = dict(
@@ -33,8 +34,8 @@ def not_finite(lines, count, found):
 
 
 @jit.inline
-def mend(args, group, image, channel, channels, row, column, constants):
-    """Compute again, directly, the outputs of a strip in those channels where a result is not finite."""
+def mend(args, group, image, channel, channels, row, column, constants, ending):
+    """Compute again, directly, the outputs of a strip in those channels where a sum is not finite."""
     n = lanes(constants)
     plane = args.y_rows * args.y_columns
     for c in range(channels):
@@ -44,7 +45,8 @@ def mend(args, group, image, channel, channels, row, column, constants):
                 last = min(column + args.strip * args.tile_columns, args.y_columns)
                 for j in range(column, last, n):
                     total = sum_window(args, group, image, channel + c, i, j, splat(y, constants[c]))
-                    store(y, i * args.y_columns + j, total, head(y, last - j))
+                    place, mask = i * args.y_columns + j, head(y, last - j)
+                    store(y, place, finished(total, y, place, mask, ending), mask)
 
 
 @jit.inline

@@ -16,9 +16,10 @@ from numba.core.typing.templates import signature
 
 from fastconv import jit
 from fastconv.cpu.axes import Side
+from fastconv.cpu.finish import emit_finished, finish
 from fastconv.cpu.flow import Values, call_through, repeat, when
 from fastconv.cpu.loop import REALS
-from fastconv.cpu.primitive import shuffle
+from fastconv.cpu.primitive import broadcast, shuffle
 from fastconv.cpu.simd import I64, Pointer, address, primitive
 from fastconv.cpu.strip import STRIPS, Emitter, Strip, TwinSizes
 from fastconv.cpu.twin import TwinPointer
@@ -27,9 +28,10 @@ from fastconv.cpu.twin import TwinPointer
 class _Slide(Emitter):
     """A sum for each phase of output rows, and of columns, and each output row whose window the input row is in."""
 
-    def __init__(self, b, strip, sizes, x, w, bias, y, count, ahead):
+    def __init__(self, b, strip, sizes, x, w, bias, y, count, ahead, limits, apart):
         super().__init__(b, strip, sizes, count, ahead)
-        self.x, self.w, self.y, self.start = x, w, y, self.spread(bias, self.b_block)
+        self.x, self.w, self.y, self.start, self.apart = x, w, y, self.spread(bias, self.b_block), apart
+        self.low, self.high = (broadcast(b, b.load(address(b, limits, k)), self.n) for k in range(2))
         self.depth = strip.rows.more + 1
         self.sums = [(i, j) for i in range(strip.rows.spacing) for j in range(strip.columns.spacing)]
 
@@ -95,37 +97,46 @@ class _Slide(Emitter):
         for v, parts in enumerate(targets):
             value = shuffle(self.b, done[0], done[-1], joined[v * self.n : (v + 1) * self.n])
             for offset, mask in parts:
-                self.store(value, self.y, self.plus(place, offset), mask)
+                here = self.plus(place, offset)
+                self.store(self.finished(value, here, mask) if self.strip.ends else value, self.y, here, mask)
         self.fetch(self.y, self.next_y, row, len(targets), write=1)
         return []
+
+    def finished(self, value: ir.Value, place: ir.Value, mask: ir.Value) -> ir.Value:
+        """Emit the epilogue of a vector that goes to a place in y."""
+
+        def addend(_: int) -> ir.Value:
+            return self.load(self.y, self.plus(place, self.apart), mask, self.zero())
+
+        return emit_finished(self.b, [value], addend, self.low, self.high, self.apart)[0]
 
 
 def _slide_kinds(real: types.Float) -> tuple:
     reals, i = Pointer(real), types.int64
-    return Pointer(i), reals, reals, reals, reals, i, i, i, i
+    return Pointer(i), reals, reals, reals, reals, i, i, i, i, reals, i
 
 
 def _slide_types(strip, *args):
-    return (types.void, strip, *_slide_kinds(strip.real)) if isinstance(strip, Strip) and len(args) == 9 else None
+    return (types.void, strip, *_slide_kinds(strip.real)) if isinstance(strip, Strip) and len(args) == 11 else None
 
 
-def _emit_slide(b, sig, strip, sizes, x, w, bias, y, count, row, rows, ahead):
-    _Slide(b, sig.args[0], sizes, x, w, bias, y, count, ahead).emit(row, rows)
+def _emit_slide(b, sig, strip, sizes, x, w, bias, y, count, row, rows, ahead, limits, apart):
+    _Slide(b, sig.args[0], sizes, x, w, bias, y, count, ahead, limits, apart).emit(row, rows)
 
 
 @primitive(_slide_types, _emit_slide)
-def slide(strip, sizes, x, w, b, y, count, row, rows, ahead) -> None:
+def slide(strip, sizes, x, w, b, y, count, row, rows, ahead, limits, apart) -> None:
     """Compute some rows of `count` planes. `call_slide` has its twin."""
     raise NotImplementedError("what a tile is compiled for is a type: compiled code only")
 
 
-def register_slide(strip, sizes, x, w, b, y, count, row, rows, ahead):
+def register_slide(strip, sizes, x, w, b, y, count, row, rows, ahead, limits, apart):
     """Hold the code of one slide: compiled once for each strip."""
-    slide(strip, sizes, x, w, b, y, count, row, rows, ahead)
+    slide(strip, sizes, x, w, b, y, count, row, rows, ahead, limits, apart)
 
 
 @cache
-def slide_tile(side: Side, dtype: np.dtype, blocks: int) -> int:
+def slide_tile(side: Side, dtype: np.dtype, blocks: int, ends: bool) -> int:
     """Address of the compiled slide, which `call_slide` calls.
 
     Parameters
@@ -136,16 +147,18 @@ def slide_tile(side: Side, dtype: np.dtype, blocks: int) -> int:
         float32 or float64.
     blocks : int
         Planes that share a vector.
+    ends : bool
+        Whether an epilogue follows the sums.
     """
     real = REALS[np.dtype(dtype)]
-    strip = Strip(real, side, blocks)
+    strip = Strip(real, side, blocks, ends)
     compiled = jit.entry(register_slide, signature(types.void, strip, *_slide_kinds(real)))
     STRIPS[compiled.address] = strip
     return compiled.address
 
 
 def _call_types(function, sizes, x, *rest):
-    fits = isinstance(x, Pointer) and len(rest) == 7
+    fits = isinstance(x, Pointer) and len(rest) == 9
     return (types.void, types.int64, *_slide_kinds(x.element)) if fits else None
 
 
@@ -161,19 +174,24 @@ def call_slide(
     row: int,
     rows: int,
     ahead: int,
+    limits: TwinPointer,
+    apart: int,
 ) -> None:
     """Call a slide by its address, for the places `row` to `row + rows` of `count` planes.
 
-    Meanwhile what lies `ahead` planes further on, in x and in y, is fetched.
+    Meanwhile what lies `ahead` planes further on, in x and in y, is fetched. `limits` and `apart` are those of the
+    epilogue.
     """
     known = TwinSizes(STRIPS[function], sizes)
     spacing = known.strip.rows.spacing
     meetings = known.meetings(row, rows)
+    first, last = row * spacing * known.y_columns, min((row + rows) * spacing, known.y_rows) * known.y_columns
     for block in range(count):
-        plane, weights = x + block * known.x_block, w + block * known.w_block
-        for i in range(row * spacing * known.y_columns, min((row + rows) * spacing, known.y_rows) * known.y_columns):
-            y[block * known.y_block + i] = b[block * known.b_block]
+        plane, weights, target = x + block * known.x_block, w + block * known.w_block, y + block * known.y_block
+        for i in range(first, last):
+            target[i] = b[block * known.b_block]
         for c in range(known.channels):
             for i, tap, place in meetings:
-                product = weights[c * known.w_channel + tap] * plane[c * known.x_channel + place]
-                y[block * known.y_block + i] += product
+                target[i] += weights[c * known.w_channel + tap] * plane[c * known.x_channel + place]
+        for i in range(first, last):
+            target[i] = finish(target.read(i, None, 0, 1), target, i, np.ones(1, bool), limits[0], limits[1], apart)[0]

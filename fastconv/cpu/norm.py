@@ -6,8 +6,8 @@ has read; it goes backwards through the samples, starting with those that were r
 A channel's elements lie in *runs*, one a sample. Where these have a single element, neighbouring channels share a
 task: each lane is then a channel, and what is a number otherwise, in all lanes, differs from lane to lane.
 
-ReLU is a comparison with a floor of 0, above which an element must lie; without ReLU the floor is NaN, with which all
-comparisons are false.
+ReLU is a comparison with a floor of 0, above which an element must lie, and ReLU6 one with a ceiling, too. Without them
+these are NaN, with which all comparisons are false.
 """
 
 from __future__ import annotations
@@ -174,23 +174,23 @@ def statistics(x, step, count, width, args):
 
 
 @jit.inline
-def above(v, floor):
-    """V where it lies above the floor, or is NaN; else the floor."""
-    return select(v <= floor, floor, v)
+def between(v, floor, ceiling):
+    """V where it lies above the floor and below the ceiling, or is NaN; else the nearer of the two."""
+    return select(v <= floor, floor, select(v >= ceiling, ceiling, v))
 
 
 @write_run
 def normalised(data, i, mask):
-    """(x - mean) * scale + bias, not below the floor."""
-    x, mean, scale, bias, floor = data
-    return above(fma(load(x, i, mask) - mean, scale, bias), floor)
+    """(x - mean) * scale + bias, between floor and ceiling."""
+    x, mean, scale, bias, floor, ceiling = data
+    return between(fma(load(x, i, mask) - mean, scale, bias), floor, ceiling)
 
 
 @write_run
 def normalised_sum(data, i, mask):
-    """(x - mean) * scale + bias + residual, not below the floor."""
-    (x, mean, scale, bias, floor), residual = data
-    return above(fma(load(x, i, mask) - mean, scale, bias) + load(residual, i, mask), floor)
+    """(x - mean) * scale + bias + residual, between floor and ceiling."""
+    (x, mean, scale, bias, floor, ceiling), residual = data
+    return between(fma(load(x, i, mask) - mean, scale, bias) + load(residual, i, mask), floor, ceiling)
 
 
 @jit.inline
@@ -202,7 +202,8 @@ def move(running, c, width, batch, share):
 
 
 RUNS = {"samples": "int", "channels": "int", "plane": "int", "width": "int", "training": "int", "past": "int"}
-CHANNELS = {"weight": "real", "bias": "real", "mean": "real", "rstd": "real", "floor": "scalar"}
+CHANNELS = {"weight": "real", "bias": "real", "mean": "real", "rstd": "real", "floor": "scalar",
+            "ceiling": "scalar"}  # fmt: skip
 
 
 @kernel(
@@ -227,9 +228,9 @@ def forward(args, task, slot):
     put(args.mean, c, width, mean)
     put(args.rstd, c, width, rstd)
     scale, bias = of_channels(args.weight, c, width) * rstd, of_channels(args.bias, c, width)
-    floor = splat(x, args.floor)
+    floor, ceiling = splat(x, args.floor), splat(x, args.ceiling)
     for n in range(args.samples - 1, -1, -1):
-        data = (x + n * step, mean, scale, bias, floor)
+        data = (x + n * step, mean, scale, bias, floor, ceiling)
         if args.added:
             normalised_sum(y + n * step, (data, args.residual + (start + n * step)), count, args.past)
         else:
@@ -246,26 +247,33 @@ def distance(x, mean, i, mask):
 
 
 @jit.inline
-def gradient(d, dy, scale, bias, floor, i, mask):
-    """Return dy where y lies above the floor; y is computed again, to the same bits."""
-    return select(fma(d, scale, bias) <= floor, splat(dy, 0.0), load(dy, i, mask))
+def passed(y, dy, floor, ceiling):
+    """Dy where y lies between floor and ceiling, or is NaN."""
+    zero = splat(dy, 0.0)
+    return select(y <= floor, zero, select(y >= ceiling, zero, dy))
+
+
+@jit.inline
+def gradient(d, dy, scale, bias, floor, ceiling, i, mask):
+    """Return dy where y lies between floor and ceiling; y is computed again, to the same bits."""
+    return passed(fma(d, scale, bias), load(dy, i, mask), floor, ceiling)
 
 
 @sums_over_run
 def gradient_sums(sums, data, i, mask):
     """Add the gradient g that passes ReLU, and its products with the distances from the mean."""
-    x, dy, mean, scale, bias, floor = data
+    x, dy, mean, scale, bias, floor, ceiling = data
     d = distance(x, mean, i, mask)
-    g = gradient(d, dy, scale, bias, floor, i, mask)
+    g = gradient(d, dy, scale, bias, floor, ceiling, i, mask)
     return sums[0] + g, fma(d, g, sums[1])
 
 
 @sums_over_run
 def gradient_sums_kept(sums, data, i, mask):
     """Like `gradient_sums`, by the result y, which had an addend; g is the addend's gradient."""
-    x, dy, mean, y, dresidual, floor = data
+    x, dy, mean, y, dresidual, floor, ceiling = data
     d = distance(x, mean, i, mask)
-    g = select(load(y, i, mask) <= floor, splat(dy, 0.0), load(dy, i, mask))
+    g = passed(load(y, i, mask), load(dy, i, mask), floor, ceiling)
     store(dresidual, i, g, mask)
     return sums[0] + g, fma(d, g, sums[1])
 
@@ -273,17 +281,17 @@ def gradient_sums_kept(sums, data, i, mask):
 @write_run
 def input_gradient(data, i, mask):
     """(g - mean(g) - d * mean(g * d) / variance) * scale."""
-    (x, dy, mean, scale, bias, floor), mean_g, slope = data
+    (x, dy, mean, scale, bias, floor, ceiling), mean_g, slope = data
     d = distance(x, mean, i, mask)
-    return (gradient(d, dy, scale, bias, floor, i, mask) - mean_g - d * slope) * scale
+    return (gradient(d, dy, scale, bias, floor, ceiling, i, mask) - mean_g - d * slope) * scale
 
 
 @write_run
 def input_gradient_given(data, i, mask):
     """g * scale: the statistics do not depend on x."""
-    (x, dy, mean, scale, bias, floor), _, _ = data
+    (x, dy, mean, scale, bias, floor, ceiling), _, _ = data
     d = distance(x, mean, i, mask)
-    return gradient(d, dy, scale, bias, floor, i, mask) * scale
+    return gradient(d, dy, scale, bias, floor, ceiling, i, mask) * scale
 
 
 @kernel(
@@ -298,15 +306,15 @@ def backward(args, task, slot):
     x, dy, dx, zero = args.x + start, args.dy + start, args.dx + start, splat(args.x, 0.0)
     mean, rstd = of_channels(args.mean, c, width), of_channels(args.rstd, c, width)
     scale, bias = of_channels(args.weight, c, width) * rstd, of_channels(args.bias, c, width)
-    floor = splat(x, args.floor)
+    floor, ceiling = splat(x, args.floor), splat(x, args.ceiling)
     sum_g = sum_gd = zero
     for n in range(args.samples):
         at = n * step
         if args.added:
-            kept = (x + at, dy + at, mean, args.y + (start + at), args.dresidual + (start + at), floor)
+            kept = (x + at, dy + at, mean, args.y + (start + at), args.dresidual + (start + at), floor, ceiling)
             g, gd = gradient_sums_kept(kept, x, count)
         else:
-            g, gd = gradient_sums((x + at, dy + at, mean, scale, bias, floor), x, count)
+            g, gd = gradient_sums((x + at, dy + at, mean, scale, bias, floor, ceiling), x, count)
         sum_g, sum_gd = sum_g + g, sum_gd + gd
     sum_g, sum_gd = together(sum_g, width), together(sum_gd, width)
     put(args.db, c, width, sum_g)
@@ -314,11 +322,11 @@ def backward(args, task, slot):
     if not args.wanted:
         return
     if args.added:  # what has passed ReLU is what the addend gets
-        dy, floor = args.dresidual + start, splat(x, math.nan)
+        dy, floor, ceiling = args.dresidual + start, splat(x, math.nan), splat(x, math.nan)
     share = splat(x, 1.0 / (args.samples * args.plane))
     for n in range(args.samples - 1, -1, -1):
         at = n * step
-        data = ((x + at, dy + at, mean, scale, bias, floor), sum_g * share, sum_gd * rstd * rstd * share)
+        data = ((x + at, dy + at, mean, scale, bias, floor, ceiling), sum_g * share, sum_gd * rstd * rstd * share)
         if args.training:
             input_gradient(dx + at, data, count, args.past)
         else:
@@ -338,8 +346,9 @@ def _runs(shape: tuple[int, int, int], dtype: np.dtype, training: bool) -> dict[
     }  # fmt: skip
 
 
-def _floor(relu: bool) -> float:
-    return 0.0 if relu else math.nan
+def _limits(ceiling: float | None) -> dict[str, float]:
+    """Return floor and ceiling of a ReLU; None is none."""
+    return {"floor": math.nan, "ceiling": math.nan} if ceiling is None else {"floor": 0.0, "ceiling": ceiling}
 
 
 def _add(program: Program, step, sizes: dict[str, int], **arguments: object) -> None:
@@ -357,18 +366,18 @@ def forward_plan(
     momentum: float,
     eps: float,
     added: bool,
-    relu: bool,
+    ceiling: float | None,
 ) -> Program:
     """Plan of arrays (x, weight, bias, residual, running_mean, running_var, y, mean, rstd).
 
     `shape` is (samples, channels, plane). The last three are written; with `training` also the running statistics,
-    either of which may then be None. `residual` may be None without `added`.
+    either of which may then be None. `residual` may be None without `added`. `ceiling` is that of a ReLU, or None.
     """
     program = Program(dtype, "x weight bias residual running_mean running_var y mean rstd")
     sizes = _runs(shape, dtype, training)
     block_run = min(BLOCK, shape[2] * sizes["width"])
     _add(
-        program, forward, sizes, added=int(added), momentum=momentum, eps=eps, floor=_floor(relu),
+        program, forward, sizes, added=int(added), momentum=momentum, eps=eps, **_limits(ceiling),
         block_run=block_run, block_samples=max(1, BLOCK // block_run),
     )  # fmt: skip
     return program
@@ -376,12 +385,12 @@ def forward_plan(
 
 @lru_cache(maxsize=256)
 def backward_plan(
-    shape: tuple[int, int, int], dtype: np.dtype, training: bool, added: bool, relu: bool, wanted: bool
+    shape: tuple[int, int, int], dtype: np.dtype, training: bool, added: bool, ceiling: float | None, wanted: bool
 ) -> Program:
     """Plan of arrays (dy, x, y, weight, bias, mean, rstd, dx, dw, db, dresidual).
 
     `y` and `dresidual` may be None without `added`; `dx` where it is not `wanted`.
     """
     program = Program(dtype, "dy x y weight bias mean rstd dx dw db dresidual")
-    _add(program, backward, _runs(shape, dtype, training), added=int(added), wanted=int(wanted), floor=_floor(relu))
+    _add(program, backward, _runs(shape, dtype, training), added=int(added), wanted=int(wanted), **_limits(ceiling))
     return program

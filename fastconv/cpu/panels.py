@@ -7,8 +7,20 @@ become lanes, and lanes channels, through transposes of squares in registers: no
 from __future__ import annotations
 
 from fastconv import jit
+from fastconv.cpu.epilogue import finished
 from fastconv.cpu.loop import kernel
-from fastconv.cpu.simd import deinterleave, head, interleave, lanes, load, span, splat, store, transpose
+from fastconv.cpu.simd import (
+    deinterleave,
+    head,
+    interleave,
+    lanes,
+    load,
+    span,
+    splat,
+    store,
+    transpose,
+    transpose_finished,
+)
 
 
 @jit.inline
@@ -29,16 +41,19 @@ def gather_lanes(source, step, channels, count, target, width):
 
 
 @jit.inline
-def scatter_lanes(source, width, count, target, step, channels):
-    """``source[k * width + c]`` -> ``target[c * step + k]`` for c < channels <= lanes, k < count: the inverse."""
+def scatter_lanes(source, width, count, target, step, channels, ending):
+    """``source[k * width + c]`` -> ``target[c * step + k]`` for c < channels <= lanes, k < count, finished."""
     n = lanes(source)
+    low, high, apart = ending
     every = head(source, n)
     whole = count // n * n if channels == n else 0
     for k in range(0, whole, n):
-        transpose(source + k * width, width, n, every, target + k, step, n, every)
+        transpose_finished(source + k * width, width, n, every, target + k, step, n, every, low, high, apart)
     for k in range(whole, count, n):
         present = head(source, count - k)
-        transpose(source + k * width, width, count - k, every, target + k, step, channels, present)
+        transpose_finished(
+            source + k * width, width, count - k, every, target + k, step, channels, present, low, high, apart
+        )
 
 
 @jit.inline
@@ -102,25 +117,27 @@ def clear(target, count):
 
 
 @jit.inline
-def write_line(source, count, target):
-    """``source[k]`` -> ``target[k]`` for k < count."""
+def write_line(source, count, target, ending):
+    """``source[k]`` -> ``target[k]`` for k < count, finished."""
     n = lanes(source)
+    every, first = head(target, n), head(target, count)
     for k in range(0, count - n + 1, n):
-        store(target, k, load(source, k))
+        store(target, k, finished(load(source, k), target, k, every, ending))
     if count >= n:
-        store(target, count - n, load(source, count - n))
+        store(target, count - n, finished(load(source, count - n), target, count - n, every, ending))
     else:
-        store(target, 0, load(source, 0), head(target, count))
+        store(target, 0, finished(load(source, 0), target, 0, first, ending), first)
 
 
 @jit.inline
-def interleave_line(even, odd, count, target):
-    """``even[k], odd[k]`` -> ``target[2 * k], target[2 * k + 1]``, `count` elements in all."""
+def interleave_line(even, odd, count, target, ending):
+    """``even[k], odd[k]`` -> ``target[2 * k], target[2 * k + 1]``, `count` elements in all, finished."""
     n = lanes(even)
     for k in range(0, count, 2 * n):
         low, high = interleave(load(even, k // 2), load(odd, k // 2))
-        store(target, k, low, head(target, count - k))
-        store(target, k + n, high, head(target, count - k - n))
+        here, there = head(target, count - k), head(target, count - k - n)
+        store(target, k, finished(low, target, k, here, ending), here)
+        store(target, k + n, finished(high, target, k + n, there, ending), there)
 
 
 @kernel(

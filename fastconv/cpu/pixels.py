@@ -17,6 +17,7 @@ import numpy as np
 from fastconv import jit
 from fastconv.cpu.axes import Side
 from fastconv.cpu.bands import BAND_FIELDS, SHARE_FIELDS, Bands, band_of, copy_band, fetch, next_input
+from fastconv.cpu.epilogue import EPILOGUE_FIELDS, PLAIN, Epilogue, ending_of
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import MOST_POINTERS, call_tile, most_vectors, tile
 from fastconv.cpu.panels import clear, interleave_line, write_line
@@ -30,7 +31,7 @@ from fastconv.geometry import ConvGeometry
     x="real", w="real", b="real", y="real", copy="real", sums="real", start="real", worker_step="int", copy_size="int",
     tile="int", tile_rows="int", width="int", tiles="int", phases="int64", tables="int32", a_rows="int", c_rows="int",
     s_rows="int", spans="int", sums_step="int", phase_step="int", group_step="int", has_bias="int",
-    row_spacing="int", column_spacing="int", **BAND_FIELDS, **SHARE_FIELDS,
+    row_spacing="int", column_spacing="int", **BAND_FIELDS, **SHARE_FIELDS, **EPILOGUE_FIELDS,
 )  # fmt: skip
 def correlate_pixels(args, task, slot):
     """Compute a band of output rows in some groups of an image."""
@@ -39,7 +40,7 @@ def correlate_pixels(args, task, slot):
     place = slot * args.worker_step
     copy, sums, start = args.copy + place, args.sums + place, args.start + place
     clear(copy + args.copy_size, args.width)  # read by the last tile: numbers that are not normal would slow it down
-    group = first % args.groups
+    group, ending = first % args.groups, ending_of(args)
     for plane in range(first, min(first + args.planes, args.all_planes)):
         x = args.x + plane * args.x_channels * args.x_rows * args.x_columns
         y = args.y + plane * args.y_channels * args.y_rows * args.y_columns
@@ -51,7 +52,7 @@ def correlate_pixels(args, task, slot):
                 args, args.phases + 4 * phase, args.w + group * args.group_step, copy, start,
                 sums + phase * args.phase_step, row, rows, columns, ahead, here,
             )  # fmt: skip
-        write_band(args, sums, row, rows, column, columns, y)
+        write_band(args, sums, row, rows, column, columns, y, ending)
         group = group + 1 if group + 1 < args.groups else 0
 
 
@@ -86,7 +87,7 @@ def multiply_band(args, phase, w, copy, start, sums, row, rows, columns, ahead, 
 
 
 @jit.inline
-def write_band(args, sums, row, rows, column, columns, y):
+def write_band(args, sums, row, rows, column, columns, y, ending):
     """Leave out the sums between rows, and interleave phases."""
     spacing, first = args.row_spacing, column * args.column_spacing
     count = min(columns * args.column_spacing, args.y_columns - first)
@@ -96,9 +97,9 @@ def write_band(args, sums, row, rows, column, columns, y):
             target = y + ((o * args.y_rows + row * spacing + phase) * args.y_columns + first)
             for _ in range(min(rows, (args.y_rows - phase + spacing - 1) // spacing - row)):
                 if args.column_spacing == 1:
-                    write_line(source, count, target)
+                    write_line(source, count, target, ending)
                 else:
-                    interleave_line(source, source + args.phase_step, count, target)
+                    interleave_line(source, source + args.phase_step, count, target, ending)
                 source, target = source + args.pitch, target + spacing * args.y_columns
 
 
@@ -106,18 +107,18 @@ def write_band(args, sums, row, rows, column, columns, y):
 
 
 @lru_cache(maxsize=512)
-def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
-    """Program of (x, w, b, y)."""
-    return _program(Side.forward(geometry), geometry, dtype, bias)
+def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue = PLAIN) -> Program:
+    """Program of (x, w, b, y) and what the epilogue takes."""
+    return _program(Side.forward(geometry), geometry, dtype, bias, epilogue)
 
 
 @lru_cache(maxsize=512)
 def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
     """Program of (dy, w, b, dx); `b` is None without a bias."""
-    return _program(Side.backward(geometry), geometry, dtype, bias)
+    return _program(Side.backward(geometry), geometry, dtype, bias, PLAIN)
 
 
-def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
+def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue) -> Program:
     channels, tables = side.out_channels, Tables()
     bands = Bands(side, dtype, channels * side.spacings)
     tile_rows = split(channels, MOST_POINTERS)[0]
@@ -127,7 +128,7 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool) ->
     width = vectors * bands.n
     phase_step = padded * calls * width
 
-    program = Program(dtype, "x w b y")
+    program = epilogue.program(dtype)
     program.multiplies_padding = True
     share = bands.share(geometry, dtype, calls)
     sums_size, start_size = phase_step * side.spacings, padded * width
@@ -146,7 +147,7 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool) ->
         tables=program.table(tables.array()),
         sums_step=calls * width, phase_step=phase_step, group_step=side.group_step, has_bias=int(bias),
         row_spacing=side.rows.spacing, column_spacing=side.columns.spacing,
-        **bands.arguments(), **share,
+        **bands.arguments(), **share, **epilogue.arguments(program),
     )  # fmt: skip
     return program
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastconv import jit
 from fastconv.cpu import strided
+from fastconv.cpu.epilogue import EPILOGUE_FIELDS, PLAIN, Epilogue, ending_of, finished
 from fastconv.cpu.gemm import pack_panel
 from fastconv.cpu.loop import At, Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows, tile
@@ -105,14 +106,14 @@ def fetch_strip(args, x, first, depth, panel):
 
 
 @jit.inline
-def write_strips(args, sums, y, first, strips):
-    """Write the sums of some strips, ``[strips][channels][width]``."""
+def write_strips(args, sums, y, first, strips, ending):
+    """Write the sums of some strips, ``[strips][channels][width]``, finished."""
     n, width, plane = lanes(y), args.width, args.plane
     image, pixel = first // plane, first % plane
     rows, streamed = args.tiles * args.height, args.streamed and address_of(y) % VECTOR_BYTES == 0
     if pixel + strips * width > plane:
         for strip in range(strips):
-            write_strip(args, sums + strip * rows * width, y, first + strip * width)
+            write_strip(args, sums + strip * rows * width, y, first + strip * width, ending)
         return
     target = y + (image * args.y_image_step + pixel)
     for channel in range(args.channels):
@@ -120,6 +121,7 @@ def write_strips(args, sums, y, first, strips):
             for j in range(0, width, n):
                 v = load(sums, (strip * rows + channel) * width + j)
                 i = channel * plane + strip * width + j
+                v = finished(v, target, i, head(y, n), ending)
                 if streamed:
                     stream(target, i, v)
                 else:
@@ -128,8 +130,8 @@ def write_strips(args, sums, y, first, strips):
 
 
 @jit.inline
-def write_strip(args, sums, y, first):
-    """Write the sums of a strip, ``[channels][width]``."""
+def write_strip(args, sums, y, first, ending):
+    """Write the sums of a strip, ``[channels][width]``, finished."""
     n, width, plane = lanes(y), args.width, args.plane
     place, last = first, min(args.pixels, first + width)
     while place < last:
@@ -138,7 +140,8 @@ def write_strip(args, sums, y, first):
         for channel in range(args.channels):
             for j in range(0, length, n):
                 mask = head(y, length - j)
-                store(target, channel * plane + j, load(source, channel * width + j, mask), mask)
+                v, i = load(source, channel * width + j, mask), channel * plane + j
+                store(target, i, finished(v, target, i, mask, ending), mask)
         place += length
 
 
@@ -147,6 +150,7 @@ def write_strip(args, sums, y, first):
     height="int", width="int", depth="int", channels="int", groups="int", plane="int", pixels="int",
     image_step="int", y_image_step="int", strips="int", share="int", shares="int", most="int", panel_step="int",
     streamed="int", no_offset="int32", a_steps="int32", b_steps="int32", c_rows="int32",
+    **EPILOGUE_FIELDS,
 )  # fmt: skip
 def multiply(args, task, slot):
     """Compute a share of the strips of one group."""
@@ -169,7 +173,7 @@ def multiply(args, task, slot):
                 panels + k * args.height, args.no_offset, args.a_steps, strip_panels + strip * args.panel_step,
                 args.b_steps, target, args.c_rows, start, args.c_rows,
             )  # fmt: skip
-    write_strips(args, sums, y, first * width, last - first)
+    write_strips(args, sums, y, first * width, last - first, ending_of(args))
 
 
 # ---- plans -----------------------------------------------------------------------------------------------------
@@ -182,16 +186,16 @@ def fits(geometry: ConvGeometry) -> bool:
 
 
 @lru_cache(maxsize=512)
-def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> Program:
-    """Program of (x, w, b, y)."""
-    program = Program(dtype, "x w b y")
+def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue = PLAIN) -> Program:
+    """Program of (x, w, b, y) and what the epilogue takes."""
+    program = epilogue.program(dtype)
     product = Product(program, geometry, geometry.group_in, geometry.group_out, bias, along=True)
-    for images, x, y in _shares(geometry, dtype, program.x, program.y):
-        source = x
+    for images, x, y in _shares(geometry, dtype):
+        source = program.x + x
         if max(geometry.window.stride) > 1:
             source = program.workspace(images * geometry.in_channels * prod(geometry.output_size))
-            strided.add_keep(program, geometry, images * geometry.in_channels, x, source)
-        product.add(images, source, y)
+            strided.add_keep(program, geometry, images * geometry.in_channels, program.x + x, source)
+        product.add(images, source, program.y + y, epilogue.arguments(program, y))
     return program
 
 
@@ -200,23 +204,27 @@ def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool) -> P
     """Program of (dy, w, b, dx); `b` is None without a bias."""
     program = Program(dtype, "x w b y")
     product = Product(program, geometry, geometry.group_out, geometry.group_in, bias, along=False)
-    for images, dx, dy in _shares(geometry, dtype, program.y, program.x):
+    for images, x, y in _shares(geometry, dtype):
+        dx, dy = program.y + x, program.x + y
         target = dx
         if max(geometry.window.stride) > 1:
             target = program.workspace(images * geometry.in_channels * prod(geometry.output_size))
-        product.add(images, dy, target)
+        product.add(images, dy, target, PLAIN.arguments(program))
         if target is not dx:
             strided.add_spread(program, geometry, images * geometry.in_channels, target, dx, bias)
     return program
 
 
-def _shares(geometry: ConvGeometry, dtype: np.dtype, x: At, y: At) -> Iterator[tuple[int, At, At]]:
-    """Yield the images, and their places in x and y, that are computed at a time: all, if no stride asks for a copy."""
+def _shares(geometry: ConvGeometry, dtype: np.dtype) -> Iterator[tuple[int, int, int]]:
+    """Yield the images that are computed at a time, all if no stride asks for a copy, and the bytes before them.
+
+    These are the bytes of x, and of y.
+    """
     image = geometry.in_channels * prod(geometry.output_size) * dtype.itemsize
     most = max(1, COPY_BYTES // image) if max(geometry.window.stride) > 1 else geometry.batch
     x_bytes, y_bytes = (prod(shape[1:]) * dtype.itemsize for shape in (geometry.x_shape, geometry.y_shape))
     for first in range(0, geometry.batch, max(1, most)):
-        yield min(most, geometry.batch - first), x + first * x_bytes, y + first * y_bytes
+        yield min(most, geometry.batch - first), first * x_bytes, first * y_bytes
 
 
 class Product:
@@ -230,17 +238,17 @@ class Product:
         self.height = -(-channels // self.tiles)
         self.rows, self.most = self.tiles * self.height, min(PASS, depth)
         rows = self.groups * self.rows
-        self.packed = {"panels": program.workspace(rows * depth), "biases": program.workspace(rows * self.width)}
+        self.packed = {"panels": program.packed(rows * depth), "biases": program.packed(rows * self.width)}
         self.sizes = {
             "depth": depth, "channels": channels, "height": self.height, "tiles": self.tiles, "width": self.width
         }  # fmt: skip
         program.add(
-            pack_weights, self.groups * self.tiles, alone=rows * depth < FEW_WEIGHTS, **self.packed, **self.sizes,
-            w=program.w, b=program.b, along=int(along), has_bias=int(bias),
+            pack_weights, self.groups * self.tiles, packs=True, alone=rows * depth < FEW_WEIGHTS,
+            **self.packed, **self.sizes, w=program.w, b=program.b, along=int(along), has_bias=int(bias),
         )  # fmt: skip
 
-    def add(self, images: int, x: At, y: At) -> None:
-        """Append the step that computes y from x, for some images."""
+    def add(self, images: int, x: At, y: At, ending: dict[str, At | int]) -> None:
+        """Append the step that computes y from x, for some images; `ending` has the arguments of the epilogue."""
         program, dtype, plane, groups = self.program, self.program.dtype, self.plane, self.groups
         pixels, width = images * plane, self.width
         strips = -(-pixels // width)
@@ -251,7 +259,7 @@ class Product:
         steps, aligned = np.arange(max(self.most, self.height)), plane * dtype.itemsize % VECTOR_BYTES == 0
         large = pixels * groups * self.channels * dtype.itemsize >= STREAMED_BYTES
         program.add(
-            multiply, groups * shares, **self.packed, **self.sizes,
+            multiply, groups * shares, **self.packed, **self.sizes, **ending,
             x=x, y=y, scratch=scratch, worker_step=worker_step,
             tile=tile(dtype, self.height, VECTORS, run=self.height), groups=groups, plane=plane, pixels=pixels,
             image_step=groups * self.depth * plane, y_image_step=groups * self.channels * plane,

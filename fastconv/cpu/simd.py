@@ -37,7 +37,7 @@ from fastconv.cpu.primitive import (
     register,
     vector_of,
 )
-from fastconv.cpu.simd_lanes import deinterleave, interleave, largest_lane, sum_lanes, transpose
+from fastconv.cpu.simd_lanes import deinterleave, interleave, largest_lane, sum_lanes, transpose, transpose_finished
 from fastconv.cpu.simd_memory import (
     address_of,
     lanes,
@@ -90,6 +90,7 @@ __all__ = [
     "stream",
     "sum_lanes",
     "transpose",
+    "transpose_finished",
 ]
 
 # ---- vectors and masks from numbers ----------------------------------------------------------------------------

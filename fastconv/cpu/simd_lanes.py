@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.typing.templates import signature
 
+from fastconv.cpu.finish import emit_finished, finish
 from fastconv.cpu.primitive import I32, I64, Mask, Pointer, Vector, address, are, primitive, shuffle, vector_of
 from fastconv.cpu.simd_memory import emit_load, emit_store
 from fastconv.cpu.twin import TwinPointer
@@ -87,7 +88,15 @@ def _transpose_types(source, source_step, source_rows, read, target, target_step
     return (types.void, source, i, i, read, target, i, i, write) if fits else None
 
 
-def _emit_transpose(b, sig, source, source_step, source_rows, read, target, target_step, target_rows, write):
+def _finished_types(*args):
+    square, (low, high, apart) = _transpose_types(*args[:-3]) if len(args) == 11 else None, args[-3:]
+    fits = square and are(Vector, low, high) and are(types.Integer, apart)
+    return (*square, low, high, types.int64) if fits else None
+
+
+def _emit_transpose(
+    b, sig, source, source_step, source_rows, read, target, target_step, target_rows, write, *ending
+):  # fmt: skip
     vector = vector_of(sig.args[0])
     n, zero = vector.lanes, ir.Constant(I64, 0)
 
@@ -108,9 +117,14 @@ def _emit_transpose(b, sig, source, source_step, source_rows, read, target, targ
                 x, y = rows[i], rows[i + distance]
                 rows[i], rows[i + distance] = shuffle(b, x, y, low), shuffle(b, x, y, high)
         distance *= 2
+    places = [row(target, target_step, j) for j in range(n)]
+    masks = [mask(write, target_rows, j) for j in range(n)]
+    if ending:
+        apart = ending[-1]
+        rows = emit_finished(b, rows, lambda j: emit_load(b, load, places[j], apart, masks[j]), *ending)
     store = signature(types.void, sig.args[4], types.int64, vector, sig.args[7])
-    for j in range(n):
-        emit_store(b, store, row(target, target_step, j), zero, rows[j], mask(write, target_rows, j))
+    for place, value, lanes in zip(places, rows, masks, strict=True):
+        emit_store(b, store, place, zero, value, lanes)
 
 
 @primitive(_transpose_types, _emit_transpose)
@@ -135,3 +149,25 @@ def transpose(
         square[i] = source.read(i * source_step, read, 0)
     for j in range(min(n, target_rows)):
         target.write(j * target_step, np.ascontiguousarray(square[:, j]), write)
+
+
+@primitive(_finished_types, _emit_transpose)
+def transpose_finished(
+    source: TwinPointer,
+    source_step: int,
+    source_rows: int,
+    read,
+    target: TwinPointer,
+    target_step: int,
+    target_rows: int,
+    write,
+    low,
+    high,
+    apart: int,
+) -> None:
+    """Transpose sums to where they belong, the addend that lies `apart` added, within the limits; see `epilogue`."""
+    n = source.lanes
+    square = np.zeros((n, n), source.dtype)
+    transpose(source, source_step, source_rows, read, TwinPointer.to(square), n, n, np.ones(n, bool))
+    for j in range(min(n, target_rows)):
+        target.write(j * target_step, finish(square[j], target, j * target_step, write, low, high, apart), write)

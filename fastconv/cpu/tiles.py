@@ -16,7 +16,7 @@ from fastconv import jit
 from fastconv.cpu.calls import compile_piece
 from fastconv.cpu.loop import Program
 from fastconv.cpu.points import Crossing, Passage
-from fastconv.cpu.simd import head, lanes, splat, store, transpose
+from fastconv.cpu.simd import head, lanes, splat, store, transpose, transpose_finished
 from fastconv.cpu.tables import Tables
 from fastconv.cpu.transform import call_map, compile_map
 
@@ -187,20 +187,21 @@ def read_line(plane, step, channels, rows, columns, row, column, count, target):
         store(target, j * n, zero)
 
 
-def write_line(source, count, line, step, channels):
-    """Write `count` pixels ``source[pixel][lane]`` to a row of `channels` planes that lie `step` apart."""
+def write_line(source, count, line, step, channels, limits, apart):
+    """Write `count` pixels ``source[pixel][lane]`` to a row of `channels` planes that lie `step` apart, finished."""
     n = lanes(source)
-    every = head(source, n)
+    every, low, high = head(source, n), splat(source, limits[0]), splat(source, limits[1])
     for j in range(0, count, n):
+        pixels, wanted = source + j * n, head(source, count - j)
         if channels == n:
-            transpose(source + j * n, n, n, every, line + j, step, n, head(source, count - j))
+            transpose_finished(pixels, n, n, every, line + j, step, n, wanted, low, high, apart)
         else:
-            transpose(source + j * n, n, n, every, line + j, step, channels, head(source, count - j))
+            transpose_finished(pixels, n, n, every, line + j, step, channels, wanted, low, high, apart)
 
 
 def line_pieces(dtype: np.dtype) -> dict[str, int]:
     """Addresses of what kernels call for a line."""
     return {
         "read_line": compile_piece(read_line, dtype, "riiiiiiir"),
-        "write_line": compile_piece(write_line, dtype, "ririi"),
+        "write_line": compile_piece(write_line, dtype, "ririiri"),
     }

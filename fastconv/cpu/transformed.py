@@ -22,6 +22,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv.cpu.calls import compile_piece
+from fastconv.cpu.epilogue import PLAIN, Epilogue
 from fastconv.cpu.loop import At, Kernel, Program, kernel
 from fastconv.cpu.mend import MEND_FIELDS
 from fastconv.cpu.microkernel import most_rows, tile
@@ -143,23 +144,30 @@ def backward_side(geometry: ConvGeometry) -> Side:
 
 
 @lru_cache(maxsize=512)
-def forward_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, outputs: int = 4) -> Program:
-    """Program of (x, w, b, y), by tiles of `outputs` x `outputs`."""
-    return Plan(forward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias).program
+def forward_plan(
+    geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue = PLAIN, outputs: int = 4
+) -> Program:
+    """Program of (x, w, b, y) and what the epilogue takes, by tiles of `outputs` x `outputs`."""
+    about = forward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias, epilogue
+    program = Plan(*about).program
+    program.prepacked = lambda: Plan(*about, prepacked=True).program
+    return program
 
 
 @lru_cache(maxsize=512)
 def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, outputs: int = 4) -> Program:
     """Program of (dy, w, b, dx), by tiles of `outputs` x `outputs`; `b` is None without a bias."""
-    return Plan(backward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias).program
+    return Plan(backward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias, PLAIN).program
 
 
 class Plan:
     """Builds the program of a side."""
 
-    def __init__(self, side: Side, family: Family, dtype: np.dtype, bias: bool):
-        self.side, self.family, self.dtype, self.bias = side, family, dtype, bias
-        self.program = Program(dtype, "x w b y")
+    def __init__(
+        self, side: Side, family: Family, dtype: np.dtype, bias: bool, epilogue: Epilogue, prepacked: bool = False
+    ):
+        self.side, self.family, self.dtype, self.bias, self.epilogue = side, family, dtype, bias, epilogue
+        self.program = epilogue.program(dtype)
         self.n = VECTOR_BYTES // dtype.itemsize
         self.vectors = -(-side.in_channels // self.n)
         self.width = panel_vectors(side.out_channels, self.n) * self.n
@@ -169,9 +177,10 @@ class Plan:
         u_bytes = side.groups * self.panels * self.passes * self.u_size * dtype.itemsize
         block = FEW_TILES if u_bytes <= FEW_WEIGHTS else BLOCK_TILES
         many = Tiles.make(side.batch, side.out_size, tile_size, block)
-        self.own_weights = u_bytes > MANY_WEIGHTS or many.blocks * side.groups < ENOUGH_BLOCKS
+        self.shared_tiles = u_bytes > MANY_WEIGHTS or many.blocks * side.groups < ENOUGH_BLOCKS
+        self.own_weights = self.shared_tiles and not prepacked
         self.tiles = many
-        if self.own_weights:
+        if self.shared_tiles:
             room = SHARED_BYTES // (family.points * side.groups * self.vectors * VECTOR_BYTES)
             self.tiles = Tiles.make(side.batch, side.out_size, tile_size, min(room, SHARED_TILES))
         self.group = split(self.tiles.strip, GROUP_TILES)[0]
@@ -190,41 +199,33 @@ class Plan:
 
     def _build(self) -> None:
         side, program, points = self.side, self.program, self.family.points
-        v_size = points * self.v_step
-        shared = v_size * side.groups if self.own_weights else side.groups * self.panels * self.passes * self.u_size
-        place = program.workspace(shared)
-        scratch = place_scratch(
-            program,
-            {
-                "m": points * self.m_step,
-                "own": self.u_size if self.own_weights else v_size,
-                **self._line_sizes(),
-            },
-        )
-        own, worker = scratch.pop("own"), scratch["worker_step"]
-        m = scratch.pop("m")
+        v_size, panels = points * self.v_step, side.groups * self.panels * self.passes
+        pieces = {"m": points * self.m_step, "u": self.u_size * self.own_weights, "v": v_size * (not self.shared_tiles)}
+        scratch = place_scratch(program, pieces | self._line_sizes())
+        m, u, v, worker = scratch.pop("m"), scratch.pop("u"), scratch.pop("v"), scratch["worker_step"]
         sizes, common = self._sizes(), self._arguments(scratch)
         if not self.own_weights:
-            self._add(transform_panels, side.groups * self.panels * self.passes, common, sizes, u=place)
-        block_count = 1 if self.own_weights else self.tiles.blocks
+            u = program.packed(panels * self.u_size)
+            self._add(transform_panels, panels, common, sizes, packs=True, u=u)
+        if self.shared_tiles:
+            v = program.workspace(v_size * side.groups)
+        block_count = 1 if self.shared_tiles else self.tiles.blocks
         for first in range(0, self.tiles.blocks, block_count):
-            if self.own_weights:
-                self._add(
-                    transform_block, side.groups * self.vectors, common, sizes, v=place, v_group=v_size, block=first
-                )
-            chunk = 1 if self.own_weights else self.panels
+            if self.shared_tiles:
+                self._add(transform_block, side.groups * self.vectors, common, sizes, v=v, v_group=v_size, block=first)
+            chunk = 1 if self.shared_tiles else self.panels
             chunks = -(-self.panels // chunk)
             self._add(
                 convolve, side.groups * block_count * chunks, common, sizes, m=m,
-                v=place if self.own_weights else own, v_group=v_size if self.own_weights else 0,
-                v_worker=0 if self.own_weights else worker,
-                u=own if self.own_weights else place, u_worker=worker if self.own_weights else 0,
-                own_tiles=int(not self.own_weights), own_weights=int(self.own_weights),
+                v=v, v_group=v_size if self.shared_tiles else 0, v_worker=0 if self.shared_tiles else worker,
+                u=u, u_worker=worker if self.own_weights else 0,
+                own_tiles=int(not self.shared_tiles), own_weights=int(self.own_weights),
                 first_block=first, block_count=block_count, chunk=chunk, chunks=chunks,
             )  # fmt: skip
 
-    def _add(self, step, tasks: int, *known: dict, **more) -> None:
-        add_step(self.program, step, tasks, {name: value for part in known for name, value in part.items()} | more)
+    def _add(self, step, tasks: int, *known: dict, packs: bool = False, **more) -> None:
+        values = {name: value for part in known for name, value in part.items()} | more
+        add_step(self.program, step, tasks, values, packs=packs)
 
     def _line_sizes(self) -> dict[str, int]:
         """Elements of the scratch memory of the transforms."""
@@ -267,7 +268,7 @@ class Plan:
     def _arguments(self, scratch: dict) -> dict:
         """Arguments that are places: arrays, scratch memory, tables."""
         program = self.program
-        arrays = dict(x=program.x, w=program.w, b=program.b, y=program.y)
+        arrays = dict(x=program.x, w=program.w, b=program.b, y=program.y) | self.epilogue.arguments(program)
         pieces = line_pieces(self.dtype) | {"read_taps": compile_piece(read_taps, self.dtype, "riiiiir")}
         return arrays | scratch | pieces | self._passages() | self._products()
 
@@ -318,9 +319,9 @@ class Plan:
 # ---- what plans share ------------------------------------------------------------------------------------------
 
 
-def add_step(program: Program, step: Kernel, tasks: int, values: dict) -> None:
+def add_step(program: Program, step: Kernel, tasks: int, values: dict, *, packs: bool = False) -> None:
     """Append a step to a program, with those of the values that it takes."""
-    program.add(step, tasks, **{name: values[name] for name, _ in step.fields})
+    program.add(step, tasks, packs=packs, **{name: values[name] for name, _ in step.fields})
 
 
 def place_scratch(program: Program, sizes: dict[str, int]) -> dict[str, At | int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fastconv import jit
 from fastconv.cpu.calls import call_piece
+from fastconv.cpu.epilogue import EPILOGUE_FIELDS, ending_of
 from fastconv.cpu.mend import mend, not_finite
 from fastconv.cpu.microkernel import call_tiles
 from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
@@ -179,13 +180,14 @@ OUTPUT_FIELDS = dict(
     write_line="int",
     b="real", y="real", has_bias="int", out_lines="real", out_rows="real", constants="real", worker_step="int",
     group="int", groups="int", y_channels="int", m_step="int", width="int", **TILE_FIELDS, **passage_fields("y"),
+    **EPILOGUE_FIELDS,
 )  # fmt: skip
 
 
 @jit.inline
 def transform_outputs(args, slot, group, panel, block, m):
-    """Transform the tiles of a block back, for the channels of a panel, and write them, the bias added."""
-    n = lanes(m)
+    """Transform the tiles of a block back, for the channels of a panel, and write them, with bias and epilogue."""
+    n, ending = lanes(m), ending_of(args)
     lines, rows = args.out_lines + slot * args.worker_step, args.out_rows + slot * args.worker_step
     constants = args.constants + slot * args.worker_step
     plane, columns = args.y_rows * args.y_columns, args.strip * args.tile_columns
@@ -213,7 +215,8 @@ def transform_outputs(args, slot, group, panel, block, m):
             for i in range(min(args.tile_rows, args.y_rows - row)):
                 count = min(columns, args.y_columns - column)
                 call_piece(
-                    args.write_line, lines + i * columns * n, count, y + (row + i) * args.y_columns, plane, channels
-                )
+                    args.write_line, lines + i * columns * n, count, y + (row + i) * args.y_columns, plane, channels,
+                    args.limits, ending[2],
+                )  # fmt: skip
             if not_finite(lines, args.tile_rows * columns, constants + n):
-                mend(args, group, image, channel, channels, row, column, constants)
+                mend(args, group, image, channel, channels, row, column, constants, ending)

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastconv import jit
 from fastconv.cpu.calls import call_piece
+from fastconv.cpu.epilogue import PLAIN
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows
 from fastconv.cpu.points import Family, winograd
@@ -179,7 +180,7 @@ def add_parts(args, task, slot):
 
 @kernel(
     write_line="int", s="real", dw="real", db="real", bias_sums="real", taps="real", taps_rows="real",
-    worker_step="int",
+    worker_step="int", limits="real",
     part_count="int", part_step="int", bias_step="int", s_panel="int", width="int", panels="int", vectors="int",
     first_channel="int", x_channels="int", y_channels="int", kernel_rows="int", kernel_columns="int",
     **passage_fields("dw"),
@@ -204,7 +205,9 @@ def transform_sums(args, task, slot):
                     taps + j * n, args.dw_down_to, count * n, taps,
                 )  # fmt: skip
             place = ((group * args.y_channels + channel) * args.x_channels + vector * n) * count
-            call_piece(args.write_line, taps, ins * count, args.dw + place, args.x_channels * count, channels)
+            call_piece(
+                args.write_line, taps, ins * count, args.dw + place, args.x_channels * count, channels, args.limits, 0
+            )  # fmt: skip
             if vector == 0:
                 write_bias(args, group, channel, channels)
 
@@ -323,7 +326,7 @@ class WeightPlan:
         """Arguments that are sizes."""
         geometry, family = self.geometry, self.family
         (top, _), (left, _) = geometry.window.padding
-        return self.tiles.arguments() | line_pieces(self.dtype) | dict(
+        return self.tiles.arguments() | line_pieces(self.dtype) | PLAIN.arguments(self.program) | dict(
             x=self.program.x, dy=self.program.dy, dw=self.program.dw, db=self.program.db,
             groups=geometry.groups, x_channels=geometry.group_in, y_channels=geometry.group_out,
             x_rows=geometry.input_size[0], x_columns=geometry.input_size[1], top=top, left=left,

@@ -56,6 +56,7 @@ from fastconv.layers.pool import (
     MaxPool2d,
     MaxPool3d,
 )
+from fastconv.layers.prepack import packed_bytes, prepack
 from fastconv.layers.rearrange import DepthToSpace, PixelShuffle, PixelUnshuffle, SpaceToDepth
 from fastconv.layers.sample_norm import (
     GroupNorm,
@@ -139,5 +140,7 @@ __all__ = [
     "Unfold",
     "Upsample",
     "fold_batch_norm",
+    "packed_bytes",
+    "prepack",
     "summary_rows",
 ]

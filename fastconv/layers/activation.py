@@ -39,15 +39,6 @@ class ReLU(Activation):
     op, keeps = "relu", "y"
 
 
-def rectified(layer: Layer, following: Layer) -> Layer | None:
-    """Return a layer that shares all with `layer` and takes the ReLU that follows it, for `Layer.merged`."""
-    if layer.rectifies or type(following) is not ReLU:
-        return None
-    merged = copy(layer)
-    merged.rectifies = True
-    return merged
-
-
 class ReLU6(Activation):
     """min(max(x, 0), 6); see `fastconv.relu6`."""
 
@@ -82,6 +73,19 @@ class ELU(Activation):
     def __init__(self, alpha: float = 1.0):
         self.alpha = alpha
         super().__init__()
+
+
+def rectified(layer: Layer, following: Layer, *, ceilings: bool = False) -> Layer | None:
+    """Return a layer that shares all with `layer` and takes the ReLU that follows it, for `Layer.merged`.
+
+    With `ceilings` it takes a ReLU6 too.
+    """
+    takes = {ReLU: True, ReLU6: 6.0} if ceilings else {ReLU: True}
+    if layer.rectifies or type(following) not in takes:
+        return None
+    merged = copy(layer)
+    merged.rectifies = takes[type(following)]
+    return merged
 
 
 class Sigmoid(Activation):

@@ -118,7 +118,7 @@ class Layer:
     """
 
     input_shape: Shape | None = None
-    rectifies = False  # whether the layer has taken a ReLU that followed it; see `merged`
+    rectifies: bool | float = False  # whether the layer has taken a ReLU that followed it, or its ceiling; see `merged`
     adds = False  # whether the layer can take an addend; see `plus`
     counters: frozenset[str] = frozenset()  # buffers that count passes: a file of weights may lack them
 
@@ -189,7 +189,7 @@ class Layer:
         """
         return None
 
-    def plus(self, addend: Addend, rectifies: bool) -> "Layer":
+    def plus(self, addend: Addend, rectifies: bool | float) -> "Layer":
         """Return a layer that does what this one does, an addition, and perhaps of a ReLU, in one pass over memory.
 
         For one forward pass of a `Sum`, if the layer's `adds` says that it can. The result shares parameters and

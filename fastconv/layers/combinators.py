@@ -76,11 +76,12 @@ class Sequential(Layer):
     @property
     def adds(self) -> bool:
         """See `Layer.plus`: the last layer may take an addend."""
-        return len(self) > 0 and self[-1].adds
+        return next((layer.adds for layer in reversed(self.children.values()) if type(layer) is not Identity), False)
 
-    def plus(self, addend: Addend, rectifies: bool) -> Layer:
+    def plus(self, addend: Addend, rectifies: bool | float) -> Layer:
         """See `Layer.plus`."""
-        return Sequential(*self[:-1], self[-1].plus(addend, rectifies))
+        *first, last = self._stages()
+        return Sequential(*first, last.plus(addend, rectifies))
 
     def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
         """See `Layer.apply`."""
@@ -203,8 +204,8 @@ class Sum(Branches):
         return y, pullback
 
     def merged(self, following: Layer) -> Layer | None:
-        """Take a ReLU that follows, where one branch adds the other; see `Layer.merged`."""
-        return rectified(self, following) if self._main_and_skip() else None
+        """Take a ReLU or ReLU6 that follows, where one branch adds the other; see `Layer.merged`."""
+        return rectified(self, following, ceilings=True) if self._main_and_skip() else None
 
     def combined_shape(self, shapes: list[Shape]) -> Shape:
         """See `Branches.combined_shape`."""

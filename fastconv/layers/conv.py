@@ -1,6 +1,7 @@
 """Convolution as a layer."""
 
 from collections.abc import Sequence
+from copy import copy
 from math import prod
 
 import numpy as np
@@ -9,10 +10,12 @@ from fastconv import ops
 from fastconv.arguments import as_flag, as_int
 from fastconv.geometry import ConvGeometry, Window
 from fastconv.init import Initialiser, initialise
-from fastconv.layers.base import Layer, Pullback, Shape
+from fastconv.layers.activation import rectified
+from fastconv.layers.base import Addend, Layer, Pullback, Shape
+from fastconv.layers.prepack import Packable
 
 
-class Conv2d(Layer):
+class Conv2d(Packable):
     """2D convolution of images (N, in_channels, H, W); see `fastconv.conv2d`.
 
     Parameters
@@ -40,6 +43,9 @@ class Conv2d(Layer):
     TypeError, ValueError
         An argument has a wrong type or value.
     """
+
+    adds = True
+    _addend: Addend | None = None
 
     def __init__(
         self,
@@ -76,18 +82,45 @@ class Conv2d(Layer):
         options = self.stride, self.padding, self.dilation, self.groups
         return ConvGeometry.make("Conv2d", x_shape, w_shape, None, *options)
 
-    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
-        """See `Layer.apply`."""
-        w, b = self.params["weight"], self.params.get("bias")
+    def make_packed(self):
+        """See `Packable.make_packed`."""
+        from fastconv.ops.packed import PackedConv2d
+
         options = self.stride, self.padding, self.dilation, self.groups
+        return PackedConv2d(self.params["weight"], self.params.get("bias"), *options)
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback | None]:
+        """See `Layer.apply`."""
+        w, b, addend, relu = self.params["weight"], self.params.get("bias"), self._addend, self.rectifies
+        options = self.stride, self.padding, self.dilation, self.groups
+        residual = None if addend is None else addend.value
+        if self.packed is not None:
+            return self.infer(x, train, residual=residual, relu=relu), None
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
             needs = (input_gradient, True, b is not None)
-            dx, dw, db = ops.conv2d_backward(dy, x, w, b, *options, needs=needs)
+            # Of the addend only the shape counts now, which is that of y; without ReLU its gradient is dy itself.
+            masked = {"residual": y} if relu and addend is not None else {}
+            dx, dw, db, *dresidual = ops.conv2d_backward(
+                dy, x, w, b, *options, needs=needs, relu=relu, saved=y if relu else None, **masked
+            )
             self.accumulate(weight=dw, bias=db)
+            if addend is not None:
+                addend.gradient = dresidual[0] if masked else dy
             return dx
 
-        return ops.conv2d(x, w, b, *options), pullback
+        y = ops.conv2d(x, w, b, *options, residual=residual, relu=relu)
+        return y, pullback
+
+    def merged(self, following: Layer) -> Layer | None:
+        """Take a ReLU or ReLU6 that follows; see `Layer.merged`."""
+        return rectified(self, following, ceilings=True)
+
+    def plus(self, addend: Addend, rectifies: bool | float) -> Layer:
+        """See `Layer.plus`."""
+        layer = copy(self)
+        layer._addend, layer.rectifies = addend, rectifies
+        return layer
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """See `Layer.output_shape`."""

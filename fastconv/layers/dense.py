@@ -9,9 +9,10 @@ from fastconv.arguments import as_flag, as_int
 from fastconv.init import Initialiser, initialise
 from fastconv.layers.activation import rectified
 from fastconv.layers.base import Layer, Pullback, Shape
+from fastconv.layers.prepack import Packable
 
 
-class Linear(Layer):
+class Linear(Packable):
     """y = x w^T + b over the last axis; see `fastconv.linear`.
 
     Parameters
@@ -50,9 +51,17 @@ class Linear(Layer):
         w_shape, b_size = (out_features, in_features), out_features if bias else None
         super().__init__(params=initialise(init, rng, w_shape, b_size, in_features, out_features))
 
-    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+    def make_packed(self):
+        """See `Packable.make_packed`."""
+        from fastconv.ops.packed import PackedLinear
+
+        return PackedLinear(self.params["weight"], self.params.get("bias"))
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback | None]:
         """See `Layer.apply`."""
         w, b, relu = self.params["weight"], self.params.get("bias"), self.rectifies
+        if self.packed is not None:
+            return self.infer(x, train, relu=relu), None
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
             needs = (input_gradient, True, b is not None)

@@ -47,7 +47,7 @@ class BatchNorm(Layer):
         y, saved = ops.batch_norm(x, *arrays, *options, residual=residual, relu=relu, return_saved=True)
         if train:
             self.buffers["num_batches_tracked"] += 1
-        masked = relu and addend is not None
+        masked = bool(relu) and addend is not None
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
             needs = (input_gradient, True, True)
@@ -63,10 +63,10 @@ class BatchNorm(Layer):
         return y, pullback
 
     def merged(self, following: Layer) -> Layer | None:
-        """Take a ReLU that follows; see `Layer.merged`."""
-        return rectified(self, following)
+        """Take a ReLU or ReLU6 that follows; see `Layer.merged`."""
+        return rectified(self, following, ceilings=True)
 
-    def plus(self, addend: Addend, rectifies: bool) -> Layer:
+    def plus(self, addend: Addend, rectifies: bool | float) -> Layer:
         """See `Layer.plus`."""
         layer = copy(self)
         layer._addend, layer.rectifies = addend, rectifies

@@ -36,7 +36,8 @@ def load_arrays(
     Raises
     ------
     ValueError
-        Names are missing or unexpected, shapes differ, or a dtype cannot be converted. Nothing has been copied then.
+        Names are missing or unexpected, shapes differ, a dtype cannot be converted, or a target is read-only, as in a
+        prepacked model. Nothing has been copied then.
     """
     source = {name: np.asarray(array) for name, array in source.items()}
     missing = [name for name in targets if name not in source and name not in optional]
@@ -48,6 +49,7 @@ def load_arrays(
         "missing": missing if strict else [],
         "unexpected": unexpected if strict else [],
         "wrong shape": [f"{name} is {new}, must be {old}" for name, old, new in shapes if new != old],
+        "read-only, load before `prepack`": [name for name, old, _ in shared if not old.flags.writeable],
         "wrong dtype": [
             f"{name} is {new}, must be {old}" for name, old, new in dtypes if not np.can_cast(new, old, "same_kind")
         ],

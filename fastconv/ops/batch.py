@@ -41,8 +41,10 @@ class Form:
         self._ndim, self._channels_last = ndim, layout == known[1]
         self._unbatched = x.ndim == ndim + 1
 
-    def inside(self, array: np.ndarray) -> np.ndarray:
-        """Return (n, c, *size) for the kernels, of the input or of what has the form of the result."""
+    def inside(self, array: np.ndarray | None) -> np.ndarray | None:
+        """Return (n, c, *size) for the kernels, of the input or of what has the form of the result; None stays None."""
+        if array is None:
+            return None
         if self._unbatched and array.ndim == self._ndim + 1:
             array = array[None]
         if not self._channels_last or array.ndim != self._ndim + 2:

@@ -8,6 +8,7 @@ from fastconv.geometry import ConvGeometry
 from fastconv.ops import passes
 from fastconv.ops.batch import Form
 from fastconv.ops.border import Border
+from fastconv.ops.ending import Ending
 
 Padding = int | str | tuple[int | tuple[int, int], ...]
 
@@ -23,6 +24,8 @@ def conv2d(
     *,
     padding_mode: str = "zeros",
     layout: str = "NCHW",
+    residual: np.ndarray | None = None,
+    relu: bool | float = False,
     algorithm: str = "auto",
     precision: str = "fp32",
 ) -> np.ndarray:
@@ -51,6 +54,11 @@ def conv2d(
         What stands in the padding: zeros, the input mirrored at its outermost element, that element, or the other end.
     layout : 'NCHW' or 'NHWC'
         Of `x` and of the result. Channels last are converted, which costs a pass over either array; `w` stays as it is.
+    residual : (n, co, oh, ow) ndarray, optional
+        Added to the result, as in a residual unit.
+    relu : bool or float
+        Whether negative results become 0, after that; a number is a ceiling as well, such as 6 for ReLU6. All of it
+        happens as results are written, without another pass over memory.
     algorithm : 'auto', 'direct' or 'winograd'
         ``'direct'`` sums the products as they stand. ``'winograd'`` does a 3 x 3 kernel of stride 1 with a quarter of
         the multiplications (A. Lavin and S. Gray, arXiv:1509.09308): in float32 errors relative to the largest output
@@ -71,7 +79,8 @@ def conv2d(
         There is no memory for the result.
     """
     options = stride, padding, dilation, groups
-    return _convolve("conv2d", 2, x, w, b, options, padding_mode, layout, algorithm, precision)
+    about = options, padding_mode, layout, relu, algorithm, precision
+    return _convolve("conv2d", 2, x, w, b, residual, *about)
 
 
 def conv2d_backward(
@@ -87,10 +96,13 @@ def conv2d_backward(
     *,
     padding_mode: str = "zeros",
     layout: str = "NCHW",
+    residual: np.ndarray | None = None,
+    relu: bool | float = False,
+    saved: np.ndarray | None = None,
     algorithm: str = "auto",
     precision: str = "fp32",
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Gradients of `conv2d` with respect to its three arrays.
+) -> tuple[np.ndarray | None, ...]:
+    """Gradients of `conv2d` with respect to its arrays.
 
     Parameters
     ----------
@@ -99,14 +111,18 @@ def conv2d_backward(
     x, w, b, stride, padding, dilation, groups
         What `conv2d` was given.
     needs : (bool, bool, bool)
-        Which of the three gradients are wanted.
-    padding_mode, layout, algorithm, precision : str
+        Which of the first three gradients are wanted.
+    padding_mode, layout, residual, relu, algorithm, precision
         As in `conv2d`; the last two for each of the gradients.
+    saved : (n, co, oh, ow) ndarray, optional
+        The result of `conv2d`; computed again without it, if there is a ReLU. Of `residual` only the shape counts then.
 
     Returns
     -------
     dx, dw, db : ndarray or None
         None where it is not wanted, and for `db` where `b` is None.
+    dresidual : ndarray
+        Only if there is a `residual`.
 
     Raises
     ------
@@ -116,8 +132,8 @@ def conv2d_backward(
         There is no memory for a result.
     """
     options = stride, padding, dilation, groups
-    about = options, needs, padding_mode, layout, algorithm, precision
-    return _convolve_backward("conv2d_backward", 2, dy, x, w, b, *about)
+    about = options, padding_mode, layout, relu, algorithm, precision
+    return _convolve_backward("conv2d_backward", 2, dy, x, w, b, residual, saved, needs, *about)
 
 
 def conv1d(
@@ -131,6 +147,8 @@ def conv1d(
     *,
     padding_mode: str = "zeros",
     layout: str = "NCW",
+    residual: np.ndarray | None = None,
+    relu: bool | float = False,
     algorithm: str = "auto",
     precision: str = "fp32",
 ) -> np.ndarray:
@@ -142,7 +160,7 @@ def conv1d(
         float32 or float64; (ci, w) is one sample, and its result has no batch axis either.
     w : (co, ci / groups, kw) ndarray
     b : (co,) ndarray, optional
-    stride, padding, dilation, groups, padding_mode, layout, algorithm, precision
+    stride, padding, dilation, groups, padding_mode, layout, residual, relu, algorithm, precision
         As in `conv2d`, with one number for one axis and the layouts 'NCW' and 'NWC'.
 
     Returns
@@ -158,7 +176,8 @@ def conv1d(
         There is no memory for the result.
     """
     options = stride, padding, dilation, groups
-    return _convolve("conv1d", 1, x, w, b, options, padding_mode, layout, algorithm, precision)
+    about = options, padding_mode, layout, relu, algorithm, precision
+    return _convolve("conv1d", 1, x, w, b, residual, *about)
 
 
 def conv1d_backward(
@@ -174,10 +193,13 @@ def conv1d_backward(
     *,
     padding_mode: str = "zeros",
     layout: str = "NCW",
+    residual: np.ndarray | None = None,
+    relu: bool | float = False,
+    saved: np.ndarray | None = None,
     algorithm: str = "auto",
     precision: str = "fp32",
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Gradients of `conv1d` with respect to its three arrays.
+) -> tuple[np.ndarray | None, ...]:
+    """Gradients of `conv1d` with respect to its arrays.
 
     Parameters
     ----------
@@ -186,14 +208,16 @@ def conv1d_backward(
     x, w, b, stride, padding, dilation, groups
         What `conv1d` was given.
     needs : (bool, bool, bool)
-        Which of the three gradients are wanted.
-    padding_mode, layout, algorithm, precision : str
-        As in `conv1d`; the last two for each of the gradients.
+        Which of the first three gradients are wanted.
+    padding_mode, layout, residual, relu, saved, algorithm, precision
+        As in `conv2d_backward`.
 
     Returns
     -------
     dx, dw, db : ndarray or None
         None where it is not wanted, and for `db` where `b` is None.
+    dresidual : ndarray
+        Only if there is a `residual`.
 
     Raises
     ------
@@ -203,8 +227,8 @@ def conv1d_backward(
         There is no memory for a result.
     """
     options = stride, padding, dilation, groups
-    about = options, needs, padding_mode, layout, algorithm, precision
-    return _convolve_backward("conv1d_backward", 1, dy, x, w, b, *about)
+    about = options, padding_mode, layout, relu, algorithm, precision
+    return _convolve_backward("conv1d_backward", 1, dy, x, w, b, residual, saved, needs, *about)
 
 
 def conv3d(
@@ -218,6 +242,8 @@ def conv3d(
     *,
     padding_mode: str = "zeros",
     layout: str = "NCDHW",
+    residual: np.ndarray | None = None,
+    relu: bool | float = False,
     algorithm: str = "auto",
     precision: str = "fp32",
 ) -> np.ndarray:
@@ -229,7 +255,7 @@ def conv3d(
         float32 or float64; (ci, d, h, w) is one sample, and its result has no batch axis either.
     w : (co, ci / groups, kd, kh, kw) ndarray
     b : (co,) ndarray, optional
-    stride, padding, dilation, groups, padding_mode, layout, algorithm, precision
+    stride, padding, dilation, groups, padding_mode, layout, residual, relu, algorithm, precision
         As in `conv2d`, with three numbers for three axes and the layouts 'NCDHW' and 'NDHWC'.
 
     Returns
@@ -245,7 +271,8 @@ def conv3d(
         There is no memory for the result.
     """
     options = stride, padding, dilation, groups
-    return _convolve("conv3d", 3, x, w, b, options, padding_mode, layout, algorithm, precision)
+    about = options, padding_mode, layout, relu, algorithm, precision
+    return _convolve("conv3d", 3, x, w, b, residual, *about)
 
 
 def conv3d_backward(
@@ -261,10 +288,13 @@ def conv3d_backward(
     *,
     padding_mode: str = "zeros",
     layout: str = "NCDHW",
+    residual: np.ndarray | None = None,
+    relu: bool | float = False,
+    saved: np.ndarray | None = None,
     algorithm: str = "auto",
     precision: str = "fp32",
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Gradients of `conv3d` with respect to its three arrays.
+) -> tuple[np.ndarray | None, ...]:
+    """Gradients of `conv3d` with respect to its arrays.
 
     Parameters
     ----------
@@ -273,14 +303,16 @@ def conv3d_backward(
     x, w, b, stride, padding, dilation, groups
         What `conv3d` was given.
     needs : (bool, bool, bool)
-        Which of the three gradients are wanted.
-    padding_mode, layout, algorithm, precision : str
-        As in `conv3d`; the last two for each of the gradients.
+        Which of the first three gradients are wanted.
+    padding_mode, layout, residual, relu, saved, algorithm, precision
+        As in `conv2d_backward`.
 
     Returns
     -------
     dx, dw, db : ndarray or None
         None where it is not wanted, and for `db` where `b` is None.
+    dresidual : ndarray
+        Only if there is a `residual`.
 
     Raises
     ------
@@ -290,33 +322,37 @@ def conv3d_backward(
         There is no memory for a result.
     """
     options = stride, padding, dilation, groups
-    about = options, needs, padding_mode, layout, algorithm, precision
-    return _convolve_backward("conv3d_backward", 3, dy, x, w, b, *about)
+    about = options, padding_mode, layout, relu, algorithm, precision
+    return _convolve_backward("conv3d_backward", 3, dy, x, w, b, residual, saved, needs, *about)
 
 
 def _convolve(
-    op: str, ndim: int, x, w, b, options: tuple, padding_mode: str, layout: str, algorithm: str, precision: str
+    op: str, ndim: int, x, w, b, residual, options: tuple, padding_mode: str, layout: str, relu: bool | float,
+    algorithm: str, precision: str,
 ) -> np.ndarray:  # fmt: skip
-    x, w, b = reals(op, x=x, w=w, b=b)
+    x, w, b, residual = reals(op, x=x, w=w, b=b, residual=residual)
     form = Form(op, ndim, x, layout)
-    x = form.inside(x)
+    x, residual = form.inside(x), form.inside(residual)
     border = Border(op, _geometry(op, ndim, x, w, b, options), padding_mode)
     algorithm = passes.checked_algorithm(op, border.geometry, algorithm, precision)
-    return form.outside(passes.forward(border.add(x), w, b, border.geometry, algorithm))
+    end = Ending(op, border.geometry.y_shape, residual, relu)
+    return form.outside(passes.forward(border.add(x), w, b, border.geometry, algorithm, end))
 
 
 def _convolve_backward(
-    op: str, ndim: int, dy, x, w, b, options: tuple, needs: tuple, padding_mode: str, layout: str, algorithm: str,
-    precision: str,
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
-    dy, x, w, b = reals(op, dy=dy, x=x, w=w, b=b)
+    op: str, ndim: int, dy, x, w, b, residual, saved, needs: tuple, options: tuple, padding_mode: str, layout: str,
+    relu: bool | float, algorithm: str, precision: str,
+) -> tuple[np.ndarray | None, ...]:  # fmt: skip
+    dy, x, w, b, residual, y = reals(op, dy=dy, x=x, w=w, b=b, residual=residual, saved=saved)
     form = Form(op, ndim, x, layout)
-    dy, x = form.inside(dy), form.inside(x)
+    dy, x, residual, y = map(form.inside, (dy, x, residual, y))
     geometry = _geometry(op, ndim, x, w, b, options)
     geometry.check_gradient(op, dy.shape)
     border = Border(op, geometry, padding_mode)
     algorithm = passes.checked_algorithm(op, border.geometry, algorithm, precision)
     need_x, need_w, need_b = as_needs(op, needs)
+    end = Ending(op, geometry.y_shape, residual, relu)
+    dy, *dresidual = end.backward(dy, y, lambda: passes.forward(border.add(x), w, b, border.geometry, algorithm, end))
     dx = dw = db = None
     if need_x:
         dx = form.outside(border.gather(passes.input_gradient(dy, w, None, border.geometry, algorithm)))
@@ -324,7 +360,7 @@ def _convolve_backward(
         dw, db = passes.weight_gradient(border.add(x), dy, border.geometry, algorithm)
     elif need_b and b is not None:
         db = passes.bias_gradient(dy)
-    return dx, dw, db if need_b and b is not None else None
+    return dx, dw, db if need_b and b is not None else None, *map(form.outside, dresidual)
 
 
 def _geometry(op: str, ndim: int, x: np.ndarray, w: np.ndarray, b: np.ndarray | None, options: tuple) -> ConvGeometry:

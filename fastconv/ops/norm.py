@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 
 from fastconv import runtime
-from fastconv.arguments import as_flag, as_needs
+from fastconv.arguments import as_flag, as_needs, as_relu
 from fastconv.arrays import check_shape, reals
 from fastconv.cpu import norm
 
@@ -24,7 +24,7 @@ def batch_norm(
     eps: float = 1e-5,
     *,
     residual: np.ndarray | None = None,
-    relu: bool = False,
+    relu: bool | float = False,
     return_saved: bool = False,
 ):
     """Batch normalisation: each channel is shifted and scaled to mean 0 and variance 1, then to `bias` and `weight`.
@@ -49,8 +49,8 @@ def batch_norm(
         Added to the variance.
     residual : ndarray, optional
         Addend in the shape of `x`, as of a residual unit.
-    relu : bool
-        Whether negative results become 0.
+    relu : bool or float
+        Whether negative results become 0; a number is a ceiling as well, such as 6 for ReLU6.
     return_saved : bool
         Return what `batch_norm_backward` takes as `saved`, too.
 
@@ -77,7 +77,7 @@ def batch_norm(
     given = running_mean, running_var
     if training:
         _check_writeable(op, *given)
-    y, mean, rstd = _forward(*arrays, training, momentum, eps, as_flag(op, "relu", relu))
+    y, mean, rstd = _forward(*arrays, training, momentum, eps, as_relu(op, relu))
     for own, updated in zip(given, arrays[4:], strict=True):
         if training and own is not updated:  # in a layout that no kernel takes: the kernel had a copy
             np.copyto(own, updated)
@@ -98,7 +98,7 @@ def batch_norm_backward(
     eps: float = 1e-5,
     *,
     residual: np.ndarray | None = None,
-    relu: bool = False,
+    relu: bool | float = False,
     saved: Saved | None = None,
     needs: tuple[bool, bool, bool] = (True, True, True),
 ) -> tuple[np.ndarray | None, None, None, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
@@ -126,8 +126,8 @@ def batch_norm_backward(
         An argument has a wrong type, shape or value; the message names it.
     """
     op = "batch_norm_backward"
-    as_flag(op, "relu", relu)
-    masked = relu and residual is not None
+    ceiling = as_relu(op, relu)
+    masked = ceiling is not None and residual is not None
     mean, rstd, y = _parts(op, saved, masked)
     dy, mean, rstd, y, *arrays = reals(
         op, dy=dy, saved_mean=mean, saved_rstd=rstd, saved_y=y,
@@ -138,7 +138,7 @@ def batch_norm_backward(
     check_shape(op, "dy", dy, x.shape)
     if saved is None:
         running = (None, None) if training else running  # which a second forward pass must not move again
-        y, mean, rstd = _forward(x, weight, bias, residual, *running, training, 0.0, eps, relu)
+        y, mean, rstd = _forward(x, weight, bias, residual, *running, training, 0.0, eps, ceiling)
     check_shape(op, "saved mean", mean, x.shape[1:2])
     check_shape(op, "saved rstd", rstd, x.shape[1:2])
     if masked:
@@ -147,7 +147,7 @@ def batch_norm_backward(
     dx = runtime.empty(x.shape, x.dtype) if need_x else None
     dweight, dbias = np.zeros((2, x.shape[1]), x.dtype)
     dresidual = None if residual is None else runtime.empty(x.shape, x.dtype)
-    plan = norm.backward_plan(_runs(x), x.dtype, training, masked, relu, need_x)
+    plan = norm.backward_plan(_runs(x), x.dtype, training, masked, ceiling, need_x)
     plan(dy, x, y, *_scale_and_shift(x, weight, bias), mean, rstd, dx, dweight, dbias, dresidual)
     if residual is not None and not relu:
         np.copyto(dresidual, dy)
@@ -172,13 +172,13 @@ def _scale_and_shift(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray 
 
 
 def _forward(
-    x, weight, bias, residual, running_mean, running_var, training, momentum, eps, relu
+    x, weight, bias, residual, running_mean, running_var, training, momentum, eps, ceiling
 ) -> tuple[np.ndarray, ...]:
     """Return y, the mean, and 1 / sqrt(variance + eps); with `training`, move the running statistics."""
     mean, rstd = np.zeros((2, x.shape[1]), x.dtype)
     y = runtime.empty(x.shape, x.dtype)
     added = residual is not None
-    plan = norm.forward_plan(_runs(x), x.dtype, training, float(momentum), float(eps), added, relu)
+    plan = norm.forward_plan(_runs(x), x.dtype, training, float(momentum), float(eps), added, ceiling)
     plan(x, *_scale_and_shift(x, weight, bias), residual, running_mean, running_var, y, mean, rstd)
     return y, mean, rstd
 

@@ -1,21 +1,40 @@
 """The three passes of a convolution, in the roles in which a convolution and a transposed one call them."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fastconv import runtime
 from fastconv.cpu import choose, direct, direct_weight
+from fastconv.cpu.epilogue import Epilogue
 from fastconv.cpu.loop import Program
 from fastconv.geometry import ConvGeometry
+from fastconv.ops.ending import NO_ENDING, Ending
 
 ALGORITHMS = ("auto", "direct", "winograd")
 PRECISIONS = ("fp32", "strict")
 
 
-def forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry, algorithm: str) -> np.ndarray:
+def forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geometry: ConvGeometry, algorithm: str, end: Ending = NO_ENDING
+) -> np.ndarray:
     """Return y."""
     y = runtime.empty(geometry.y_shape, x.dtype)
-    _run("forward_plan", x, w, b, y, geometry, algorithm)
+    if y.size:
+        about = geometry, x.dtype, b is not None, algorithm, end.epilogue
+        forward_program(*about, lambda: np.isfinite(w).all())(x, w, b, y, *end.arrays)
     return y
+
+
+def forward_program(
+    geometry: ConvGeometry, dtype: np.dtype, bias: bool, algorithm: str, epilogue: Epilogue, finite: Callable[[], bool]
+) -> Program:
+    """Return the program of y; an exact one where weights that are not finite would make NaN of padding."""
+    folded = geometry.folded()
+    plan = choose.forward_plan(folded, dtype, bias, algorithm, epilogue)
+    if plan.multiplies_padding and not finite():
+        return direct.forward_plan(folded, dtype, bias, epilogue, exact=True)
+    return plan
 
 
 def input_gradient(
@@ -23,7 +42,12 @@ def input_gradient(
 ) -> np.ndarray:
     """Return dx, plus a bias: with one it is the result of a transposed convolution."""
     dx = runtime.empty(geometry.x_shape, dy.dtype)
-    _run("backward_data_plan", dy, w, b, dx, geometry, algorithm)
+    if dx.size:
+        about = geometry.folded(), dy.dtype, b is not None
+        plan = choose.backward_data_plan(*about, algorithm)
+        if plan.multiplies_padding and not np.isfinite(w).all():
+            plan = direct.backward_data_plan(*about, exact=True)
+        plan(dy, w, b, dx)
     return dx
 
 
@@ -45,22 +69,6 @@ def weight_gradient(
 def bias_gradient(dy: np.ndarray) -> np.ndarray:
     """Return the sum over all pixels of each channel."""
     return dy.sum(axis=(0, *range(2, dy.ndim)))
-
-
-def _run(
-    kind: str, read: np.ndarray, w: np.ndarray, b: np.ndarray | None, written: np.ndarray, geometry: ConvGeometry,
-    algorithm: str,
-) -> None:  # fmt: skip
-    if written.size:
-        _finite_plan(kind, w, geometry.folded(), read.dtype, b is not None, algorithm=algorithm)(read, w, b, written)
-
-
-def _finite_plan(kind: str, w: np.ndarray, *about: object, algorithm: str) -> Program:
-    """Return the plan; an exact one where weights that are not finite would make NaN of padding."""
-    plan = getattr(choose, kind)(*about, algorithm)
-    if plan.multiplies_padding and not np.isfinite(w).all():
-        return getattr(direct, kind)(*about, exact=True)
-    return plan
 
 
 def checked_algorithm(op: str, geometry: ConvGeometry, algorithm: str, precision: str) -> str:

@@ -11,30 +11,47 @@ NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  #
 
 
 @np.errstate(all="ignore")
-def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1, *, padding_mode="zeros") -> np.ndarray:
+def conv2d(
+    x, w, b=None, stride=1, padding=0, dilation=1, groups=1, *, padding_mode="zeros", residual=None, relu=False
+) -> np.ndarray:
     """Return y, (n, co, oh, ow): each output is the sum of a window of x times the weights of its channel, plus a bias.
 
     ``y[n, co, oh, ow] = b[co] + sum over ci, kh, kw of w[co, ci, kh, kw] * x[n, g(co) + ci, ih, iw]`` with
     ``ih = oh * stride - padding + kh * dilation`` wherever that lies inside x. A padding mode lets x go on.
+    An addend, and the limits of ReLU and ReLU6, come last.
     """
     options = stride, padding, dilation, groups
     if x.ndim < w.ndim:
-        return conv2d(x[None], w, b, *options, padding_mode=padding_mode)[0]
+        residual = None if residual is None else residual[None]
+        return conv2d(x[None], w, b, *options, padding_mode=padding_mode, residual=residual, relu=relu)[0]
     geometry = _geometry(x, w, b, *options)
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
     if padding_mode != "zeros":
         x, geometry = x[_sources(geometry, padding_mode)], geometry.padded()
-    return _correlate(x, w, b, geometry)
+    y = _correlate(x, w, b, geometry)
+    return np.clip(y if residual is None else y + residual, *_limits(relu))
 
 
 @np.errstate(all="ignore")
-def conv2d_backward(dy, x, w, b=None, stride=1, padding=0, dilation=1, groups=1, *, padding_mode="zeros") -> tuple:
-    """Return dx, dw, db: every product of the forward pass sends dy to its two factors."""
+def conv2d_backward(
+    dy, x, w, b=None, stride=1, padding=0, dilation=1, groups=1, *, padding_mode="zeros", residual=None, relu=False
+) -> tuple:
+    """Return dx, dw, db: every product of the forward pass sends dy to its two factors.
+
+    What ReLU cut off sends nothing. Where there is an addend, its gradient comes last.
+    """
     options = stride, padding, dilation, groups
     if x.ndim < w.ndim:
-        dx, dw, db = conv2d_backward(dy[None], x[None], w, b, *options, padding_mode=padding_mode)
-        return dx[0], dw, db
+        more = {"padding_mode": padding_mode, "residual": None if residual is None else residual[None], "relu": relu}
+        dx, dw, db, *dresidual = conv2d_backward(dy[None], x[None], w, b, *options, **more)
+        return dx[0], dw, db, *(gradient[0] for gradient in dresidual)
     geometry = _geometry(x, w, b, *options)
+    if relu is not False:
+        y, (low, high) = (
+            conv2d(x, w, b, *options, padding_mode=padding_mode, residual=residual, relu=relu),
+            _limits(relu),
+        )
+        dy = np.where((y <= low) | (y >= high), 0, dy)
     dy, x, w = (np.asarray(array, np.float64) for array in (dy, x, w))
     if padding_mode == "zeros":
         dx, dw, db = _correlate_backward(dy, x, w, geometry)
@@ -42,7 +59,15 @@ def conv2d_backward(dy, x, w, b=None, stride=1, padding=0, dilation=1, groups=1,
         sources, dx = _sources(geometry, padding_mode), np.zeros(x.shape)
         padded_dx, dw, db = _correlate_backward(dy, x[sources], w, geometry.padded())
         np.add.at(dx, sources, padded_dx)
-    return dx, dw, None if b is None else db
+    gradients = dx, dw, None if b is None else db
+    return gradients if residual is None else (*gradients, dy)
+
+
+def _limits(relu: bool | float) -> tuple[float, float]:
+    """Return the least and the largest result."""
+    if relu is False:
+        return -np.inf, np.inf
+    return 0.0, np.inf if relu is True else relu
 
 
 conv1d = conv3d = conv2d  # the definition counts no axes

@@ -8,7 +8,7 @@ def batch_norm(
     x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, *, residual=None,
     relu=False,
 ) -> np.ndarray:  # fmt: skip
-    """Return (x - mean) / sqrt(variance + eps) * weight + bias [+ residual] [above 0], (n, c, ...).
+    """Return (x - mean) / sqrt(variance + eps) * weight + bias [+ residual] [above 0, below a ceiling], (n, c, ...).
 
     With `training`, mean and biased variance are the batch's, and the running statistics move towards its mean and its
     unbiased variance, in place. Without, the running statistics are used.
@@ -25,7 +25,7 @@ def batch_norm(
                     running[c] = (1 - momentum) * running[c] + momentum * value
     if residual is not None:
         y += residual
-    return np.where(y <= 0, 0.0, y) if relu else y
+    return y if relu is False else np.where(y <= 0, 0.0, np.where(y >= _ceiling(relu), _ceiling(relu), y))
 
 
 @np.errstate(all="ignore")
@@ -43,7 +43,7 @@ def batch_norm_backward(
     if relu:
         running = [None if array is None else array.copy() for array in (running_mean, running_var)]
         y = batch_norm(x, *running, weight, bias, training, momentum, eps, residual=residual)
-        g = np.where(y <= 0, 0.0, g)
+        g = np.where((y <= 0) | (y >= _ceiling(relu)), 0.0, g)
     for c in range(x.shape[1]):
         normal, deviation = _normalised(x[:, c], c, running_mean, running_var, training, eps)
         dweight[c], dbias[c] = (g[:, c] * normal).sum(), g[:, c].sum()
@@ -53,6 +53,10 @@ def batch_norm_backward(
         dx, None, None, None if weight is None else dweight, None if bias is None else dbias,
         None if residual is None else g,
     )  # fmt: skip
+
+
+def _ceiling(relu: bool | float) -> float:
+    return np.inf if relu is True else relu
 
 
 def _normalised(channel, c, running_mean, running_var, training, eps) -> tuple[np.ndarray, float]:
