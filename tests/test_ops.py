@@ -10,22 +10,17 @@ from test_arrays import LAYOUTS
 
 from fastconv import ops, reference
 from fastconv.testing import (
-    CONV1D_CASES,
-    CONV3D_CASES,
     CONV_CASES,
     POOL_CASES,
-    TRANSPOSE_CASES,
     distinct_numbers,
     error_bound,
     exact_integers,
     gradcheck,
     random_geometry,
-    random_transpose,
 )
 
 DTYPES = [np.float32, np.float64]
 CONV = [case for case in CONV_CASES if not case.network]
-OTHER_CONV = [case for case in (*CONV1D_CASES, *CONV3D_CASES, *TRANSPOSE_CASES) if not case.network]
 POOL = [case for case in POOL_CASES if not case.network]
 AVERAGES = [{"count_include_pad": False}, {"divisor_override": 3}]
 CONVOLUTIONS = [f"{name}{ndim}d" for name in ("conv", "conv_transpose") for ndim in (1, 2, 3)]
@@ -177,14 +172,6 @@ def test_conv2d_shapes(case, dtype, rng):
 
 
 @every_dtype
-@pytest.mark.parametrize("case", OTHER_CONV, ids=lambda case: f"{case.op}-{case.id}")
-def test_other_convolutions_shapes(case, dtype, rng):
-    shapes = tuple(None if array is None else array.shape for array in case.arrays(np.empty))
-    check_against_specification(Call(case.op, shapes, case.options), dtype, rng)
-    check_against_specification(Call(case.op, shapes, case.options), dtype, rng, with_specials)
-
-
-@every_dtype
 @pytest.mark.parametrize("case", POOL, ids=lambda case: case.id)
 def test_pool_shapes(case, dtype, rng):
     check_against_specification(Call("max_pool2d", (case.x,), case.options), dtype, rng)
@@ -199,17 +186,6 @@ def test_conv2d_of_random_geometry(seed):
     shapes = case.x, case.w, case.w[:1] if case.bias else None
     draw = with_specials if seed % 4 == 0 else exact_integers
     check_against_specification(Call("conv2d", shapes, case.options), DTYPES[seed % 2], rng, draw)
-
-
-@pytest.mark.parametrize("ndim", [1, 2, 3])
-@pytest.mark.parametrize("seed", range(15))
-def test_convolutions_of_random_geometry(seed, ndim):
-    rng = np.random.default_rng(1000 + seed)
-    for draw_case in (random_geometry, random_transpose):
-        case = draw_case(rng, 500, ndim)
-        shapes = tuple(None if array is None else array.shape for array in case.arrays(np.empty))
-        draw = with_specials if seed % 4 == 0 else exact_integers
-        check_against_specification(Call(case.op, shapes, case.options), DTYPES[seed % 2], rng, draw)
 
 
 @pytest.mark.parametrize("case", CONV, ids=lambda case: case.id)

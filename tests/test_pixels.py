@@ -169,7 +169,8 @@ LANES = VECTOR_BYTES // 4
         ((1, 64, 30, 30), (64, 64, 3, 3), 1, direct, direct, direct_weight),
         ((1, 1, 30, 30), (4 * LANES, 1, 7, 7), 1, direct, depthwise, direct_weight),
         ((1, 64, 30, 30), (1, 64, 3, 3), 1, depthwise, depthwise, depthwise_weight),
-        ((1, 4, 30, 30, 30), (4, 1, 3, 3, 3), 4, direct, direct, direct_weight),
+        ((1, 4, 30, 30, 30), (4, 1, 3, 3, 3), 4, pixels, pixels, pixels_weight),
+        ((1, 64, 8, 30, 30), (64, 64, 3, 3, 3), 1, direct, direct, direct_weight),
     ],
 )
 def test_the_view_follows_from_the_geometry(x, w, groups, forward, backward, weight):

@@ -105,11 +105,51 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
+class Depth:
+    """The first of three axes: which input plane each output plane meets through each tap, or -1.
+
+    A volume is computed plane by plane, and to each of them the input has a channel for every pair of a channel and a
+    tap along the depth: only where the planes lie says that it is a volume. An image is a volume of one plane.
+    """
+
+    planes: int
+    met: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, phases: tuple[Phase, ...], size: int, outputs: int, taps: int) -> Depth:
+        """Describe the phases of an axis of `size` inputs."""
+        met = [[-1] * taps for _ in range(outputs)]
+        for phase in phases:
+            for tap, offset in phase.taps:
+                for j in range(*phase.inside(offset, size)):
+                    met[phase.first + j * phase.spacing][tap] = j * phase.advance + offset
+        return cls(size, tuple(map(tuple, met)))
+
+    @property
+    def taps(self) -> int:
+        """Taps along the depth."""
+        return len(self.met[0])
+
+    def places(self, channels: int) -> list[int]:
+        """List for each output plane where the channels' planes begin among those of all channels, or -1."""
+        return [
+            -1 if plane < 0 else channel * self.planes + plane
+            for taps in self.met
+            for channel in range(channels)
+            for plane in taps
+        ]
+
+
+ONE_PLANE = Depth(1, ((0,),))
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """What differs between a convolution and its gradient: the axes, and how the weights are read.
 
     Product (c, tap) of output channel o has the weight at ``group * group_step + o * out_step + c * in_step + tap``,
-    where tap is ``row * tap_columns + column``. There are one or two axes; a signal has one row.
+    where tap is ``row * tap_columns + column``. A signal has one row; a volume has one channel more for each further
+    tap along its depth.
     """
 
     rows: Axis
@@ -119,25 +159,42 @@ class Side:
     in_step: int
     out_step: int
     group_step: int
-    tap_columns: int
+    taps: tuple[int, int]
+    depth: Depth = ONE_PLANE
 
     @classmethod
     def forward(cls, geometry: ConvGeometry) -> Side:
         """y from x."""
-        axes = _axes(forward_phases(geometry), geometry.input_size, geometry.output_size)
-        channels = geometry.group_in, geometry.group_out
         taps = prod(geometry.window.kernel)
-        steps = taps, geometry.group_in * taps, prod(channels) * taps
-        return cls(*axes, *channels, *steps, geometry.window.kernel[-1])
+        steps = taps, geometry.group_in * taps
+        sizes = geometry.input_size, geometry.output_size
+        return cls._of(geometry, forward_phases(geometry), *sizes, geometry.group_in, geometry.group_out, *steps)
 
     @classmethod
     def backward(cls, geometry: ConvGeometry) -> Side:
         """dx from dy."""
-        axes = _axes(backward_phases(geometry), geometry.output_size, geometry.input_size)
-        channels = geometry.group_out, geometry.group_in
         taps = prod(geometry.window.kernel)
-        steps = geometry.group_in * taps, taps, prod(channels) * taps
-        return cls(*axes, *channels, *steps, geometry.window.kernel[-1])
+        steps = geometry.group_in * taps, taps
+        sizes = geometry.output_size, geometry.input_size
+        return cls._of(geometry, backward_phases(geometry), *sizes, geometry.group_out, geometry.group_in, *steps)
+
+    @classmethod
+    def _of(cls, geometry, phases, in_size, out_size, in_channels, out_channels, in_step, out_step) -> Side:
+        kernel, depth = (1, *geometry.window.kernel)[-2:], ONE_PLANE
+        if len(phases) == 3:
+            depth = Depth.of(phases[0], in_size[0], out_size[0], geometry.window.kernel[0])
+        if len(phases) == 1:
+            phases, in_size, out_size = [ONE_ROW, *phases], (1, *in_size), (1, *out_size)
+        rows, columns = (Axis.of(*axis) for axis in zip(phases[-2:], in_size[-2:], out_size[-2:], strict=True))
+        group_step = in_channels * out_channels * prod(geometry.window.kernel)
+        return cls(
+            rows, columns, in_channels * depth.taps, out_channels, in_step, out_step, group_step, kernel, depth
+        )  # fmt: skip
+
+    @property
+    def tap_columns(self) -> int:
+        """Taps of a row of the kernel."""
+        return self.taps[1]
 
     @property
     def steps(self) -> int:
@@ -151,14 +208,10 @@ class Side:
 
     def weight(self, channel: int, row: Tap, column: Tap) -> int:
         """Where the weights of output channel 0 have that of a product."""
-        return channel * self.in_step + row[0] * self.tap_columns + column[0]
+        channel, plane = divmod(channel, self.depth.taps)
+        return channel * self.in_step + (plane * self.taps[0] + row[0]) * self.taps[1] + column[0]
 
     def fits(self) -> bool:
         """Whether both axes do."""
         return self.rows.fits() and self.columns.fits()
 
-
-def _axes(phases: list, in_size: tuple, out_size: tuple) -> list[Axis]:
-    if len(phases) == 1:
-        phases, in_size, out_size = [ONE_ROW, *phases], (1, *in_size), (1, *out_size)
-    return [Axis.of(*axis) for axis in zip(phases, in_size, out_size, strict=True)]

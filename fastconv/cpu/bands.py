@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv import jit
-from fastconv.cpu.axes import Side, Tap
+from fastconv.cpu.axes import ONE_PLANE, Side, Tap
+from fastconv.cpu.loop import Program
 from fastconv.cpu.panels import clear, copy_lines, split_lines
 from fastconv.cpu.schedule import split
 from fastconv.cpu.simd import VECTOR_BYTES, lanes, prefetch, prefetch_to_write
@@ -75,9 +76,10 @@ class Bands:
         plane = (channel * side.rows.step + row[2]) * side.columns.step + column[2]
         return plane * self.plane + (row[1] - side.rows.first) * self.pitch + self.lead + column[1] - self.first_column
 
-    def arguments(self) -> dict[str, int]:
+    def arguments(self, program: Program) -> dict[str, int]:
         """Arguments of a kernel over bands, of the kinds in BAND_FIELDS."""
-        rows, columns = self.side.rows, self.side.columns
+        rows, columns, depth = self.side.rows, self.side.columns, self.side.depth
+        channels = self.side.in_channels // depth.taps
         return dict(
             bands=self.count, parts=self.parts, band_rows=self.band_rows, band_columns=self.band_columns,
             rows=rows.count, columns=columns.count, first_row=rows.first, first_column=self.first_column,
@@ -85,6 +87,8 @@ class Bands:
             used_columns=min(columns.size, columns.used * columns.step),
             pitch=self.pitch, lead=self.lead, copy_plane=self.plane,
             x_channels=self.side.in_channels, x_rows=rows.size, x_columns=columns.size,
+            depths=len(depth.met), x_planes=channels * depth.planes,
+            met=program.table(depth.places(channels), np.int64),
         )  # fmt: skip
 
     def share(self, geometry: ConvGeometry, dtype: np.dtype, calls: int) -> dict[str, int]:
@@ -95,12 +99,12 @@ class Bands:
         side, rows = self.side, self.side.rows
         x_part = min(rows.size, self.band_rows * rows.step) * side.columns.size
         y_part = min(rows.outputs, self.band_rows * rows.spacing) * side.columns.outputs
-        planes, all_planes = 1, geometry.batch * geometry.groups
+        planes, all_planes = 1, geometry.batch * geometry.groups * len(side.depth.met)
         if self.count == 1:
             most = TASK_BYTES // (side.out_channels * y_part * dtype.itemsize)
             planes = max(1, min(most, all_planes // ENOUGH_TASKS))
-        if self.parts > 1:
-            x_part = y_part = 0  # one row follows another without a gap: the processor sees that
+        if self.parts > 1 or side.depth != ONE_PLANE:
+            x_part = y_part = 0  # one row follows another without a gap: the processor sees that; volumes: not tried
         lines = calls * self.n
         return dict(
             planes=planes, all_planes=all_planes, groups=geometry.groups,
@@ -115,8 +119,8 @@ def _integers(names: str) -> dict[str, str]:
 
 BAND_FIELDS = _integers(
     "bands parts band_rows band_columns rows columns first_row first_column more_rows row_step column_step "
-    "used_columns pitch lead copy_plane x_channels x_rows x_columns"
-)
+    "used_columns pitch lead copy_plane x_channels x_rows x_columns depths x_planes"
+) | {"met": "int64"}
 SHARE_FIELDS = _integers("planes all_planes groups y_channels y_rows y_columns x_part x_share y_share")
 
 
@@ -128,16 +132,17 @@ def band_of(args, band):
 
 
 @jit.inline
-def copy_band(args, x, row, rows, column, target):
-    """Copy what the outputs of `rows` rows from (row, column) on meet in every channel; zeros where nothing is."""
+def copy_band(args, x, depth, row, rows, column, target):
+    """Copy what the outputs of `rows` rows from (depth, row, column) on meet in every channel; zeros if nothing is."""
     row, rows, column = row + args.first_row, rows + args.more_rows, column + args.first_column
     steps, pitch, plane = args.row_step, args.pitch, args.copy_plane
     for c in range(args.x_channels):
+        place = args.met[depth * args.x_channels + c]
         for phase in range(steps):
-            first = min(rows, max(0, -row))
+            first = min(rows, max(0, -row)) if place >= 0 else rows
             # Steps are 1 or 2: a division took longer than copying a row.
             last = max(first, min(rows, ((args.x_rows - phase + steps - 1) >> (steps - 1)) - row))
-            source = x + (c * args.x_rows + (row + first) * steps + phase) * args.x_columns
+            source = x + (place * args.x_rows + (row + first) * steps + phase) * args.x_columns
             line, count = steps * args.x_columns, last - first
             begin, end = args.lead + first * pitch, args.lead + last * pitch
             even = target + (c * steps + phase) * args.column_step * plane
@@ -161,7 +166,7 @@ def clear_around(plane, begin, end, size):
 def next_input(args, x, row, rows):
     """Where the input of the next band begins: below this one's, or in the next plane."""
     if row + rows == args.rows:
-        return x + args.x_channels * args.x_rows * args.x_columns
+        return x + args.x_planes * args.x_rows * args.x_columns
     return x + (row + rows) * args.row_step * args.x_columns
 
 
@@ -169,7 +174,7 @@ def next_input(args, x, row, rows):
 def fetch(args, x, y, call):
     """Ask for a share of the next band's input, and for the output of a call soon to come."""
     n = lanes(x)
-    for c in range(args.x_channels):
+    for c in range(args.x_planes):
         plane = c * args.x_rows * args.x_columns
         for i in range(call * args.x_share, min((call + 1) * args.x_share, args.x_part), n):
             prefetch(x, plane + i)

@@ -204,7 +204,7 @@ def _direct_sums(kind: str, geometry: ConvGeometry, dtype: np.dtype) -> list[Can
     side = _side(kind, geometry)
     weight = kind == "backward_weight"
     window = depthwise_weight if weight else depthwise
-    no_pixels = None if side else "it needs one or two axes, strides of 1 or 2, and few taps beyond the input"
+    no_pixels = None if side else "it needs strides of 1 or 2, and few taps beyond the input"
     no_window = None if side and window.fits(side) else "it needs very few channels a group, and a small kernel"
     no_product = None if pointwise.fits(geometry) else "it needs a kernel of one tap and no padding"
     views = [
@@ -232,8 +232,6 @@ def _direct_sums(kind: str, geometry: ConvGeometry, dtype: np.dtype) -> list[Can
 
 def _side(kind: str, geometry: ConvGeometry) -> Side | None:
     """Return the axes along which pixels can be lanes, if they can."""
-    if len(geometry.input_size) > 2:
-        return None
     side = Side.backward(geometry) if kind == "backward_data" else Side.forward(geometry)
     return side if side.fits() else None
 

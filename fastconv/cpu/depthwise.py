@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from fastconv.cpu.axes import Side
+from fastconv.cpu.axes import ONE_PLANE, Side
 from fastconv.cpu.epilogue import EPILOGUE_FIELDS, PLAIN, Epilogue, distance
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel_slide import call_slide, slide_tile
@@ -60,6 +60,8 @@ def slide_planes(args, task, slot):
 
 def thin(side: Side) -> bool:
     """Whether so few channels meet that to load an input for each output costs little: 2 x 2, 1 x 64, but not 4 x 4."""
+    if side.depth != ONE_PLANE:
+        return False
     return min(side.in_channels, side.out_channels) == 1 or side.in_channels * side.out_channels <= MOST_PAIRS
 
 

@@ -37,14 +37,16 @@ def correlate_pixels(args, task, slot):
     """Compute a band of output rows in some groups of an image."""
     row, rows, column, columns = band_of(args, task % args.bands)
     first = task // args.bands * args.planes
-    place = slot * args.worker_step
-    copy, sums, start = args.copy + place, args.sums + place, args.start + place
+    own = slot * args.worker_step
+    copy, sums, start = args.copy + own, args.sums + own, args.start + own
     clear(copy + args.copy_size, args.width)  # read by the last tile: numbers that are not normal would slow it down
-    group, ending = first % args.groups, ending_of(args)
-    for plane in range(first, min(first + args.planes, args.all_planes)):
-        x = args.x + plane * args.x_channels * args.x_rows * args.x_columns
-        y = args.y + plane * args.y_channels * args.y_rows * args.y_columns
-        copy_band(args, x, row, rows, column, copy)
+    ending = ending_of(args)
+    for place in range(first, min(first + args.planes, args.all_planes)):
+        plane, depth = place // args.depths, place % args.depths
+        group = plane % args.groups
+        x = args.x + plane * args.x_planes * args.x_rows * args.x_columns
+        y = args.y + (plane * args.y_channels * args.depths + depth) * args.y_rows * args.y_columns
+        copy_band(args, x, depth, row, rows, column, copy)
         spread_bias(args, group, start)
         ahead, here = next_input(args, x, row, rows), y + row * args.row_spacing * args.y_columns
         for phase in range(args.row_spacing * args.column_spacing):
@@ -53,7 +55,6 @@ def correlate_pixels(args, task, slot):
                 sums + phase * args.phase_step, row, rows, columns, ahead, here,
             )  # fmt: skip
         write_band(args, sums, row, rows, column, columns, y, ending)
-        group = group + 1 if group + 1 < args.groups else 0
 
 
 @jit.inline
@@ -94,7 +95,7 @@ def write_band(args, sums, row, rows, column, columns, y, ending):
     for o in range(args.y_channels):
         for phase in range(spacing):
             source = sums + (phase * args.column_spacing * args.phase_step + o * args.sums_step)
-            target = y + ((o * args.y_rows + row * spacing + phase) * args.y_columns + first)
+            target = y + ((o * args.depths * args.y_rows + row * spacing + phase) * args.y_columns + first)
             for _ in range(min(rows, (args.y_rows - phase + spacing - 1) // spacing - row)):
                 if args.column_spacing == 1:
                     write_line(source, count, target, ending)
@@ -135,7 +136,7 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ep
     sums, worker_step = program.worker_workspace(sums_size + start_size + bands.copy_size + 2 * width)
     start = sums + sums_size * dtype.itemsize
     program.add(
-        correlate_pixels, -(-geometry.batch * geometry.groups // share["planes"]) * bands.count,
+        correlate_pixels, -(-share["all_planes"] // share["planes"]) * bands.count,
         x=program.x, w=program.w, b=program.b, y=program.y, sums=sums, start=start,
         copy=start + start_size * dtype.itemsize, copy_size=bands.copy_size, worker_step=worker_step,
         tile=tile(dtype, tile_rows, vectors), tile_rows=tile_rows, width=width, tiles=padded // tile_rows,
@@ -147,7 +148,7 @@ def _program(side: Side, geometry: ConvGeometry, dtype: np.dtype, bias: bool, ep
         tables=program.table(tables.array()),
         sums_step=calls * width, phase_step=phase_step, group_step=side.group_step, has_bias=int(bias),
         row_spacing=side.rows.spacing, column_spacing=side.columns.spacing,
-        **bands.arguments(), **share, **epilogue.arguments(program),
+        **bands.arguments(program), **share, **epilogue.arguments(program),
     )  # fmt: skip
     return program
 

@@ -46,11 +46,12 @@ def sum_pixels(args, task, slot):
     clear(gradient, args.y_channels * args.gradient_plane)
     for unit in range(part * args.units // args.sum_parts, (part + 1) * args.units // args.sum_parts):
         row, rows, column, columns = band_of(args, unit % args.bands)
+        image, depth = unit // args.bands // args.depths, unit // args.bands % args.depths
         for group in range(first, last):
-            plane = unit // args.bands * args.groups + group
-            x = args.x + plane * args.x_channels * args.x_rows * args.x_columns
-            dy = args.dy + plane * args.y_channels * args.rows * args.columns
-            copy_band(args, x, row, rows, column, copy)
+            plane = image * args.groups + group
+            x = args.x + plane * args.x_planes * args.x_rows * args.x_columns
+            dy = args.dy + (plane * args.y_channels * args.depths + depth) * args.rows * args.columns
+            copy_band(args, x, depth, row, rows, column, copy)
             here = sums + group * args.sums_step
             copy_gradient(args, dy, row, rows, column, columns, gradient, here + args.bias_place)
             add_band(args, rows, copy, gradient, here, x, dy)
@@ -62,7 +63,7 @@ def copy_gradient(args, dy, row, rows, column, columns, target, bias_sums):
     n, count = lanes(dy), rows * args.pitch
     for o in range(args.y_channels):
         band = target + (o * args.gradient_plane + args.more_rows * args.pitch)
-        source = dy + (o * args.rows + row) * args.columns
+        source = dy + (o * args.depths * args.rows + row) * args.columns
         copy_lines(source, args.columns, rows, column + columns, column, band, args.pitch)
         clear(band + count, args.gradient_plane - args.more_rows * args.pitch - count)
         total = load(bias_sums, o * n)
@@ -75,7 +76,7 @@ def copy_gradient(args, dy, row, rows, column, columns, target, bias_sums):
 def add_band(args, rows, copy, gradient, sums, x, dy):
     """Add the products of a band to all sums of a group, and fetch what lies behind it in x and dy."""
     n = lanes(copy)
-    x_size, y_size = args.x_channels * args.x_rows * args.x_columns, args.y_channels * args.rows * args.columns
+    x_size, y_size = args.x_planes * args.x_rows * args.x_columns, args.y_channels * args.rows * args.columns
     fetched = 0
     for t in range(args.tile_count):
         tile = args.tiles + 5 * t
@@ -195,7 +196,7 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype) -> Program:
     program.multiplies_padding = True
     group_elements = (prod(geometry.x_shape[1:]) + prod(geometry.y_shape[1:])) // geometry.groups
     count = max(1, min(TASK_BYTES // (group_elements * dtype.itemsize), geometry.groups))
-    blocks, units = -(-geometry.groups // count), geometry.batch * bands.count
+    blocks, units = -(-geometry.groups // count), geometry.batch * len(side.depth.met) * bands.count
     parts = max(1, min(units, ENOUGH_TASKS // blocks))
     place = program.workspace(parts * geometry.groups * sums.size)
     copy, worker_step = program.worker_workspace(bands.copy_size + side.out_channels * sums.gradient_plane + bands.n)
@@ -205,7 +206,7 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype) -> Program:
         tiles=program.table(sums.tiles, np.int64), tile_count=len(sums.tiles),
         tables=program.table(sums.tables.array()), units=units, sum_parts=parts,
         groups=geometry.groups, group_count=count, sums_step=sums.size, bias_place=sums.bias_place,
-        y_channels=side.out_channels, gradient_plane=sums.gradient_plane, **bands.arguments(),
+        y_channels=side.out_channels, gradient_plane=sums.gradient_plane, **bands.arguments(program),
     )  # fmt: skip
     program.add(
         add_lanes, geometry.groups, sums=place, dw=program.dw, db=program.db, places=program.table(sums.places),

@@ -45,7 +45,7 @@ class Form:
         """Return (n, c, *size) for the kernels, of the input or of what has the form of the result; None stays None."""
         if array is None:
             return None
-        if self._unbatched and array.ndim == self._ndim + 1:
+        if self._unbatched:
             array = array[None]
         if not self._channels_last or array.ndim != self._ndim + 2:
             return array
