@@ -18,7 +18,12 @@ from fastconv.ops import MODULES as _OPS
 
 __version__ = "0.1.0.dev0"
 
-_RUNTIME = ("set_num_threads", "get_num_threads", "set_flush_denormal", "clear_workspaces")
+_SINGLE = {
+    "runtime": ("set_num_threads", "get_num_threads", "set_flush_denormal", "clear_workspaces"),
+    "geometry": ("output_size", "conv_transpose_output_size"),
+    "layers": ("receptive_field", "count_macs", "count_parameters"),
+}
+_HOMES = {name: module for module, names in _SINGLE.items() for name in names} | dict.fromkeys(_OPS, "ops")
 _SUBMODULES = (
     "data",
     "init",
@@ -34,7 +39,7 @@ _SUBMODULES = (
     "train",
 )
 
-__all__ = sorted([*_OPS, *_RUNTIME, *_SUBMODULES, "__version__"])
+__all__ = sorted([*_HOMES, *_SUBMODULES, "__version__"])
 
 # In a checkout, `models/` and `cli/` stand beside this package; an installed copy elsewhere must not be taken for them.
 _root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -45,12 +50,9 @@ if os.path.isdir(os.path.join(_root, "asv_bench")) and os.path.isfile(os.path.jo
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
-    if name in _OPS:
-        value = getattr(import_module(f"{__name__}.ops"), name)
-    elif name in _RUNTIME:
-        value = getattr(import_module(f"{__name__}.runtime"), name)
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value  # the next access finds it without a call
     return value
 

@@ -12,6 +12,9 @@ from numbers import Real
 MAX_SIZE = 2**63 - 1
 """Largest size, offset or number of bytes that compiled code can hold (int64)."""
 
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+"""What may stand in the padding of a convolution."""
+
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
@@ -60,6 +63,15 @@ def as_ints(op: str, name: str, value: object, ndim: int, low: int = 0) -> Ints:
         raise TypeError(f"{op}: {name} must be an int or a sequence of {ndim} ints, got {value!r}")
     _check_range(op, name, numbers, low, MAX_SIZE, value)
     return numbers
+
+
+def as_word(op: str, name: str, value: object, known: Sequence[str]) -> str:
+    """Return `value` if it is one of the `known` words; TypeError for what is no string, ValueError for others."""
+    if not isinstance(value, str):
+        raise TypeError(f"{op}: {name} must be a string, got {value!r}")
+    if value not in known:
+        raise ValueError(f"{op}: {name} must be one of {known}, got {value!r}")
+    return value
 
 
 def as_flag(op: str, name: str, value: object) -> bool:

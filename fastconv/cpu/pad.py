@@ -18,7 +18,6 @@ from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.panels import clear, write_line
 from fastconv.cpu.simd import head, lanes, load, store
 
-MODES = ("reflect", "replicate", "circular")
 TASK_BYTES = 64 << 10  # of padded planes, below which a task has several
 FEW_BYTES = 128 << 10  # that one thread copies alone
 
@@ -88,7 +87,7 @@ def places(size: int, before: int, after: int, mode: str) -> np.ndarray:
 
 
 def pad(x: np.ndarray, y: np.ndarray, pairs: Pairs, mode: str) -> None:
-    """Pad the spatial axes of x, (n, c, *size), to y; `mode` is one of MODES."""
+    """Pad the spatial axes of x, (n, c, *size), to y; `mode` is 'reflect', 'replicate' or 'circular'."""
     _plan("pad", prod(x.shape[:2]), x.shape[2:], pairs, mode, x.dtype)(x, y)
 
 

@@ -20,6 +20,7 @@ from fastconv.geometry.conv_transpose import ConvTransposeGeometry
 from fastconv.geometry.deform import DeformGeometry
 from fastconv.geometry.pool import PoolGeometry
 from fastconv.geometry.resample import ResampleGeometry
+from fastconv.geometry.sizes import conv_transpose_output_size, output_size
 from fastconv.geometry.unpool import UnpoolGeometry
 from fastconv.geometry.window import Window
 
@@ -33,4 +34,6 @@ __all__ = [
     "ResampleGeometry",
     "UnpoolGeometry",
     "Window",
+    "conv_transpose_output_size",
+    "output_size",
 ]

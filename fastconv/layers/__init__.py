@@ -7,6 +7,7 @@ A small one::
     dx = backward(dy)
 """
 
+from fastconv.layers.account import count_macs, count_parameters, receptive_field
 from fastconv.layers.activation import (
     ELU,
     GELU,
@@ -39,7 +40,8 @@ from fastconv.layers.arena import Arena
 from fastconv.layers.base import Layer
 from fastconv.layers.columns import Fold, Unfold
 from fastconv.layers.combinators import Concat, Gate, Identity, Mean, Sequential, Sum
-from fastconv.layers.conv import Conv2d
+from fastconv.layers.conv import Conv1d, Conv2d, Conv3d
+from fastconv.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from fastconv.layers.deform_conv import DeformConv2d
 from fastconv.layers.dense import Flatten, Linear
 from fastconv.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
@@ -66,12 +68,11 @@ from fastconv.layers.sample_norm import (
     LayerNorm,
     LocalResponseNorm,
 )
+from fastconv.layers.separable import DepthwiseSeparableConv2d
 from fastconv.layers.summary import Row, summary_rows
 from fastconv.layers.unpool import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d, Upsample
 
 __all__ = [
-    "ELU",
-    "GELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -86,15 +87,23 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "Concat",
+    "Conv1d",
     "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "DeformConv2d",
     "DepthToSpace",
+    "DepthwiseSeparableConv2d",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "ELU",
     "Flatten",
     "Fold",
+    "GELU",
     "Gate",
     "GlobalAvgPool1d",
     "GlobalAvgPool2d",
@@ -139,8 +148,11 @@ __all__ = [
     "Tanh",
     "Unfold",
     "Upsample",
+    "count_macs",
+    "count_parameters",
     "fold_batch_norm",
     "packed_bytes",
     "prepack",
+    "receptive_field",
     "summary_rows",
 ]

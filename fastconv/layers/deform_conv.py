@@ -9,7 +9,7 @@ from fastconv import ops, runtime
 from fastconv.arguments import as_flag, as_int
 from fastconv.geometry import Window
 from fastconv.init import Initialiser, initialise
-from fastconv.layers.base import Pullback, Shape
+from fastconv.layers.base import Layer, Pullback, Shape
 from fastconv.layers.conv import Conv2d
 
 
@@ -45,6 +45,8 @@ class DeformConv2d(Conv2d):
     TypeError, ValueError
         An argument has a wrong type or value.
     """
+
+    adds = False  # nor does it take what follows: its own operation ends plainly
 
     def __init__(
         self,
@@ -100,6 +102,13 @@ class DeformConv2d(Conv2d):
             return np.add(dx, through, out=dx) if input_gradient else None
 
         return ops.deform_conv2d(x, offset, w, b, *options, mask), pullback
+
+    def merged(self, following: Layer) -> None:
+        """See `Layer.merged`."""
+        return None
+
+    def pack(self) -> None:
+        """See `Packable.pack`: it has no packed form."""
 
     def macs(self, input_shape: Shape) -> int:
         """See `Layer.macs`; the four products of each interpolation are not counted."""

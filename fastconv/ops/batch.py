@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastconv import runtime
+from fastconv.arguments import as_word
 from fastconv.cpu import layout as axes
 
 LAYOUTS = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
@@ -22,7 +23,7 @@ class Form:
         Number of spatial axes.
     x : ndarray
         The input.
-    layout : str, optional
+    layout : str
         One of `LAYOUTS`.
 
     Raises
@@ -33,12 +34,9 @@ class Form:
 
     __slots__ = ("_channels_last", "_ndim", "_unbatched")
 
-    def __init__(self, op: str, ndim: int, x: np.ndarray, layout: str | None = None):
+    def __init__(self, op: str, ndim: int, x: np.ndarray, layout: str):
         known = LAYOUTS[ndim]
-        if layout is not None and layout not in known:
-            error = ValueError if isinstance(layout, str) else TypeError
-            raise error(f"{op}: layout must be one of {known}, got {layout!r}")
-        self._ndim, self._channels_last = ndim, layout == known[1]
+        self._ndim, self._channels_last = ndim, as_word(op, "layout", layout, known) == known[1]
         self._unbatched = x.ndim == ndim + 1
 
     def inside(self, array: np.ndarray | None) -> np.ndarray | None:

@@ -3,11 +3,10 @@
 import numpy as np
 
 from fastconv import runtime
+from fastconv.arguments import PADDING_MODES, as_word
 from fastconv.cpu import pad
 from fastconv.geometry import ConvGeometry
 from fastconv.geometry.shapes import check_bytes
-
-PADDING_MODES = ("zeros", *pad.MODES)
 
 
 class Border:
@@ -36,10 +35,7 @@ class Border:
     __slots__ = ("_mode", "_pairs", "_shape", "geometry")
 
     def __init__(self, op: str, geometry: ConvGeometry, mode: str):
-        if not isinstance(mode, str):
-            raise TypeError(f"{op}: padding_mode must be a string, got {mode!r}")
-        if mode not in PADDING_MODES:
-            raise ValueError(f"{op}: padding_mode must be one of {PADDING_MODES}, got {mode!r}")
+        as_word(op, "padding_mode", mode, PADDING_MODES)
         self._mode, self._pairs, self._shape = mode, geometry.window.padding, geometry.x_shape
         self.geometry = geometry
         if mode == "zeros" or not any(map(any, self._pairs)):

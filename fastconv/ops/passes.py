@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv import runtime
+from fastconv.arguments import as_word
 from fastconv.cpu import choose, direct, direct_weight
 from fastconv.cpu.epilogue import Epilogue
 from fastconv.cpu.loop import Program
@@ -79,11 +80,8 @@ def checked_algorithm(op: str, geometry: ConvGeometry, algorithm: str, precision
     TypeError, ValueError
         `algorithm` or `precision` is unknown, they contradict each other, or the algorithm does not fit.
     """
-    for name, value, known in (("algorithm", algorithm, ALGORITHMS), ("precision", precision, PRECISIONS)):
-        if not isinstance(value, str):
-            raise TypeError(f"{op}: {name} must be a string, got {value!r}")
-        if value not in known:
-            raise ValueError(f"{op}: {name} must be one of {known}, got {value!r}")
+    as_word(op, "algorithm", algorithm, ALGORITHMS)
+    as_word(op, "precision", precision, PRECISIONS)
     if algorithm == "winograd":
         if precision == "strict":
             raise ValueError(f"{op}: precision='strict' allows direct sums only, got algorithm='winograd'")
