@@ -72,17 +72,21 @@ def explain() -> None:
 )  # fmt: skip
 @what("--dilation", type=Sizes(2, 1, "2,1", alone=True), default="1", metavar="D", help="For both axes, or D,D.")
 @what("--groups", type=COUNT, default=1, help="Independent convolutions that share the channels.")
+@what("--layout", type=click.Choice(["NCHW", "NHWC"]), default="NCHW", help="Of x, y and --shape.")
 @what("--dtype", type=click.Choice(["float32", "float64"]), default="float32", help="Of all arrays.")
 @how("--threads", type=COUNT, default=1, help="Predictions are for one.")
 @how("--no-measure", is_flag=True, help="Run nothing: show predictions only.")
 def conv2d(
-    shape: tuple[int, ...], weight: tuple[int, ...], dtype: str, threads: int, no_measure: bool, **options: Any
-) -> None:
+    shape: tuple[int, ...], weight: tuple[int, ...], layout: str, dtype: str, threads: int, no_measure: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Show how the three passes of a convolution are computed.
 
     For each pass the candidates, the chosen one first: times as predicted and as measured, and why it is chosen or not.
     GFLOP/s count two operations for each product of the direct sum, in all candidates alike.
     """
+    if layout == "NHWC":
+        shape = (shape[0], shape[3], *shape[1:3])
     geometry = _geometry(shape, weight, options)
     with mistakes(ValueError, remedy="choose fewer --threads"):
         _set_threads(threads)
@@ -95,7 +99,10 @@ def conv2d(
     with mistakes(MemoryError), watching(console):
         roofline = None if no_measure else Roofline.measure(geometry, item)
         passes = explain(geometry, item, measured=not no_measure)
-    for name, text in _facts(geometry, item, roofline, threads, options).items():
+    facts = _facts(geometry, item, roofline, threads, options)
+    if layout == "NHWC":
+        facts["layout"] = _cost_of_layout(geometry, item, roofline)
+    for name, text in facts.items():
         click.echo(f"{name:14}  {text}")
     _print_table(console, passes, geometry)
 
@@ -140,6 +147,13 @@ def _facts(
         facts["  products"] = f"{_short(roofline.products * 1e3)} ms at the peak of {_short(roofline.gflops)} GFLOP/s"
         facts["  bytes"] = f"{_short(roofline.memory * 1e3)} ms at {_short(roofline.gbytes)} GB/s, from and to memory"
     return facts
+
+
+def _cost_of_layout(geometry: ConvGeometry, dtype: np.dtype, roofline: Roofline | None) -> str:
+    """Describe what channels last cost in a forward pass: x and y are each read and written once more."""
+    moved = 2 * dtype.itemsize * (prod(geometry.x_shape) + prod(geometry.y_shape))
+    time = f", {_short(moved / roofline.gbytes / 1e6)} ms at {_short(roofline.gbytes)} GB/s" if roofline else ""
+    return f"NHWC: converting x and y to and from NCHW moves {moved:,} bytes more{time}; times below are without it"
 
 
 def _print_table(console: Console, passes: dict[str, list[Line]], geometry: ConvGeometry) -> None:

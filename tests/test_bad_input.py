@@ -7,6 +7,7 @@ from fastconv import ops
 
 X = np.zeros((2, 6, 9, 8), np.float32)
 W = np.zeros((4, 6, 3, 3), np.float32)
+V = np.zeros((6, 4, 3, 3), np.float32)
 B = np.zeros(4, np.float32)
 LINE, CUBE = np.zeros((2, 6, 9), np.float32), np.zeros((2, 6, 4, 4, 4), np.float32)
 SHUFFLED = np.zeros((2, 4, 9, 8), np.float32)
@@ -16,6 +17,16 @@ LABELS = np.zeros(5, np.int64)
 # An op, its good arguments, and the shape of its result.
 GOOD = {
     "conv2d": ({"x": X, "w": W, "b": B}, (2, 4, 7, 6)),
+    "conv1d": ({"x": X[:, :, 0], "w": W[:, :, 0], "b": B}, (2, 4, 6)),
+    "conv3d": ({"x": X[..., None], "w": W[..., None], "b": B}, (2, 4, 7, 6, 1)),
+    "conv_transpose1d": ({"x": X[:, :, 0], "w": V[:, :, 0], "b": B}, (2, 4, 10)),
+    "conv_transpose2d": ({"x": X, "w": V, "b": B}, (2, 4, 11, 10)),
+    "conv_transpose3d": ({"x": X[..., None], "w": V[..., None], "b": B}, (2, 4, 11, 10, 1)),
+    "depthwise_separable_conv2d": (
+        {"x": X, "w_depthwise": np.zeros((12, 1, 3, 3), np.float32), "w_pointwise": np.zeros((4, 12, 1, 1), np.float32)}
+        | {"b": B},
+        (2, 4, 7, 6),
+    ),
     "max_pool2d": ({"x": X, "kernel_size": 2}, (2, 6, 4, 4)),
     "avg_pool2d": ({"x": X, "kernel_size": 2}, (2, 6, 4, 4)),
     "max_pool1d": ({"x": LINE, "kernel_size": 2}, (2, 6, 4)),
@@ -120,6 +131,53 @@ TABLE = [
     ("conv2d", "b", zeros(1), ValueError, ["b", "(4,)", "(1,)"]),
     ("conv2d", "b", zeros(4, 1), ValueError, ["b", "(4,)", "(4, 1)"]),
     ("conv2d", "b", np.float32(0), TypeError, ["b", "float32"]),
+    ("conv2d", "padding_mode", "symmetric", ValueError, ["padding_mode", "'symmetric'", "'reflect'"]),
+    ("conv2d", "padding_mode", None, TypeError, ["padding_mode", "None"]),
+    ("conv2d", "layout", "NWC", ValueError, ["layout", "'NWC'", "'NHWC'"]),
+    ("conv2d", "layout", 1, TypeError, ["layout", "1"]),
+    ("conv1d", "layout", "NHWC", ValueError, ["layout", "'NHWC'", "'NWC'"]),
+    ("conv1d", "stride", (1, 1), ValueError, ["stride", "1", "2"]),
+    ("conv1d", "x", zeros(2, 6, 9, 8), ValueError, ["x", "(2, 6, 9, 8)"]),
+    ("conv1d", "padding", 2**62, ValueError, ["padding", "4611686018427387904"]),
+    ("conv3d", "stride", (1, 1), ValueError, ["stride", "3", "2"]),
+    ("conv3d", "x", zeros(9, 8), ValueError, ["x", "(9, 8)"]),
+    ("conv3d", "w", zeros(4, 6, 3, 3), ValueError, ["w", "(4, 6, 3, 3)"]),
+    ("conv3d", "padding", 2**21, ValueError, ["2**63 - 1 bytes", "padding"]),
+    *(
+        ("conv_transpose2d", *row)
+        for row in [
+            ("stride", 0, ValueError, ["stride", "0"]),
+            ("stride", 1.0, TypeError, ["stride", "float"]),
+            ("stride", 2**62, ValueError, ["stride", "2**63 - 1"]),
+            ("dilation", 0, ValueError, ["dilation", "0"]),
+            ("dilation", 2**62, ValueError, ["dilation", "2**63 - 1"]),
+            ("dilation", 2**32, ValueError, ["2**63 - 1 bytes"]),
+            ("padding", -1, ValueError, ["padding", "-1"]),
+            ("padding", 6, ValueError, ["padding", "(6, 6)", "nothing"]),
+            ("padding", "same", ValueError, ["padding", "'same'"]),
+            ("output_padding", 1, ValueError, ["output_padding", "stride", "dilation", "1"]),
+            ("output_padding", -1, ValueError, ["output_padding", "-1"]),
+            ("output_padding", True, TypeError, ["output_padding", "True"]),
+            ("groups", 4, ValueError, ["groups", "4", "6"]),
+            ("groups", 0, ValueError, ["groups", "0"]),
+            ("w", zeros(5, 4, 3, 3), ValueError, ["w", "(5, 4, 3, 3)", "6"]),
+            ("w", zeros(6, 0, 3, 3), ValueError, ["w", "(6, 0, 3, 3)"]),
+            ("w", zeros(6, 4, 3), ValueError, ["w", "(6, 4, 3)"]),
+            ("w", zeros(6, 4, 0, 3), ValueError, ["kernel_size", "0"]),
+            ("b", zeros(6), ValueError, ["b", "(4,)", "(6,)"]),
+            ("x", zeros(2, 0, 9, 8), ValueError, ["x", "(2, 0, 9, 8)"]),
+            ("x", zeros(9, 8), ValueError, ["x", "(9, 8)"]),
+            ("layout", "NWC", ValueError, ["layout", "'NWC'"]),
+        ]
+    ),
+    ("depthwise_separable_conv2d", "w_depthwise", zeros(7, 1, 3, 3), ValueError, ["w_depthwise", "(7, 1, 3, 3)", "6"]),
+    ("depthwise_separable_conv2d", "w_depthwise", zeros(12, 2, 3, 3), ValueError, ["w_depthwise", "(12, 2, 3, 3)"]),
+    ("depthwise_separable_conv2d", "w_pointwise", zeros(4, 6, 1, 1), ValueError, ["w_pointwise", "(4, 6, 1, 1)", "12"]),
+    ("depthwise_separable_conv2d", "w_pointwise", zeros(4, 12, 1, 2), ValueError, ["w_pointwise", "(4, 12, 1, 2)"]),
+    ("depthwise_separable_conv2d", "b", zeros(12), ValueError, ["b", "(4,)", "(12,)"]),
+    ("depthwise_separable_conv2d", "stride", 0, ValueError, ["stride", "0"]),
+    ("depthwise_separable_conv2d", "padding_mode", "mirror", ValueError, ["padding_mode", "'mirror'"]),
+    ("depthwise_separable_conv2d", "x", zeros(9, 8), ValueError, ["x", "(9, 8)"]),
     ("max_pool2d", "dilation", 0, ValueError, ["dilation", "0"]),
     ("max_pool2d", "dilation", (1, 9), ValueError, ["dilation", "9"]),
     ("avg_pool2d", "divisor_override", 0, ValueError, ["divisor_override", "0"]),
@@ -292,6 +350,15 @@ def test_huge_output():
     """It is legal, and there is no such machine: nothing is computed for it before memory is asked for."""
     with pytest.raises(MemoryError, match="bytes"):
         ops.conv2d(X, W, padding=2**22)
+
+
+@pytest.mark.parametrize(("mode", "most"), [("reflect", 7), ("circular", 8)])
+def test_padding_that_repeats_has_an_end(mode, most):
+    ops.conv2d(X, W, padding=(0, most), padding_mode=mode)
+    with pytest.raises(ValueError, match=f"^conv2d: padding must be at most {most} .*{mode}"):
+        ops.conv2d(X, W, padding=(0, most + 1), padding_mode=mode)
+    with pytest.raises(ValueError, match="2\\*\\*63 - 1 bytes"):
+        ops.conv2d(X, W, stride=2**40, padding=2**40, padding_mode="replicate")
 
 
 def test_nothing_is_kept_of_a_refused_call():

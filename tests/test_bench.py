@@ -14,14 +14,16 @@ from fastconv.bench import contenders, plot, record, rounds, session, summary, t
 from fastconv.bench.contenders import CONTENDERS, PEERS, US, Entry
 from fastconv.bench.layers_file import read_layers
 from fastconv.bench.rounds import Player, Result, Unable
-from fastconv.bench.rows import KINDS, NormCase, Row, conv_rows, fixed_rows, kind_of, operands
+from fastconv.bench.rows import KINDS, NormCase, Row, conv_rows, fixed_rows, kind_of, operands, transpose_rows
 from fastconv.bench.session import Session
 from fastconv.bench.shapes import FAMILIES, MOST_ELEMENTS, sample
 from fastconv.cli import main
-from fastconv.testing import CONV_CASES, POOL_CASES, ConvCase, PoolCase
+from fastconv.testing import CASES, CONV_CASES, POOL_CASES, ConvCase, PoolCase
 
 MATPLOTLIB = find_spec("matplotlib") is not None
 SMALL = [case for case in CONV_CASES if not case.network and case.x[0]]
+SMALL_ND = [case for op in ("conv1d", "conv3d") for case in CASES[op] if not case.network and case.x[0]]
+SMALL_TRANSPOSED = [case for case in CASES["conv_transpose"] if not case.network and case.x[0]]
 
 
 def result(times, kind="pointwise", name="row", step="forward"):
@@ -46,7 +48,7 @@ def test_drawn_layers_are_legal_and_small_enough(seed):
     for case in cases:
         geometry = case.geometry  # raises if they are not legal
         assert geometry.macs <= 2e9 and max(map(np.prod, (geometry.x_shape, geometry.y_shape))) <= MOST_ELEMENTS
-    assert {kind_of(case) for case in cases} >= KINDS.keys() - {"other"}
+    assert {kind_of(case) for case in cases} >= KINDS.keys() - {"other", "3D", "dilated"}
 
 
 def test_layers_of_networks_are_of_the_kind_that_their_name_tells():
@@ -62,6 +64,7 @@ def test_layers_of_networks_are_of_the_kind_that_their_name_tells():
         "mobilenet_56": "depthwise",
         "resnext_56": "grouped",
         "large_kernel_22": "5x5/7x7",
+        "deeplab_28": "dilated",
     }
     assert expected.items() <= kinds.items()
 
@@ -127,13 +130,14 @@ def test_a_bad_file_of_layers_is_answered_in_one_line(tmp_path, name, text, mess
 # ---- the truth
 
 
-@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", SMALL + SMALL_ND + SMALL_TRANSPOSED, ids=lambda case: f"{case.op}-{case.id}")
 def test_truth_of_convolution_is_what_fastconv_gives_in_float64(case):
-    row = conv_rows([case])[0]
+    (row,) = (transpose_rows if case in SMALL_TRANSPOSED else conv_rows)([case])
     x, w, b, dy = (None if a is None else a.astype(np.float64) for a in operands(row))
-    dx, dw, db = ops.conv2d_backward(dy, x, w, b, **case.options)
-    expected = truth.TRUTH["conv2d"](row)
-    found = {"forward": [ops.conv2d(x, w, b, **case.options)], "dx": [dx], "dw": [dw] if b is None else [dw, db]}
+    convolve, convolve_backward = getattr(ops, case.op), getattr(ops, f"{case.op}_backward")
+    dx, dw, db = convolve_backward(dy, x, w, b, **case.options)
+    expected = truth.TRUTH[row.work](row)
+    found = {"forward": [convolve(x, w, b, **case.options)], "dx": [dx], "dw": [dw] if b is None else [dw, db]}
     assert all(truth.error(found[step], expected[step]) < 1e-13 for step in row.passes)
 
 

@@ -19,6 +19,9 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 # Forward, input gradient, weight gradient, in float32 with AVX-512.
 CHOICES = {
+    "deeplab_28": ("direct", "direct", "direct"),
+    "deeplab_aspp_33": ("direct", "direct", "direct"),
+    "context_64": ("direct", "direct", "direct"),
     "one_number": ("pointwise", "pointwise", "pixels"),
     "pointwise": ("pointwise", "pointwise", "direct"),
     "no_bias": ("pixels", "pixels", "pixels"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.testing import CASES, ConvCase, PoolCase
+from fastconv.testing import CASES, ConvCase, ConvTransposeCase, PoolCase
 
 CONV_PASSES, BOTH, STEP = ("forward", "dx", "dw"), ("forward", "dx"), ("step",)
 
@@ -57,8 +57,9 @@ class Row:
     kind : str
         The work that it belongs to in summaries.
     work : str
-        What is called: 'conv2d', 'max_pool2d', 'avg_pool2d', 'batch_norm' or 'training'.
-    case : ConvCase, PoolCase, NormCase or TrainingCase
+        What is called: 'conv2d', 'conv_nd' for one or three axes, 'conv_transpose', 'max_pool2d', 'avg_pool2d',
+        'batch_norm' or 'training'.
+    case : ConvCase, ConvTransposeCase, PoolCase, NormCase or TrainingCase
     passes : tuple of str
     """
 
@@ -75,10 +76,12 @@ def _shape(case: ConvCase) -> tuple[int, ...]:
 
 # A convolution is of the first kind that fits. Wide maps and many channels are where 3x3 transforms pay.
 KINDS: dict[str, Callable[[ConvCase], bool]] = {
+    "3D": lambda case: len(case.x) == 5,
+    "1D": lambda case: len(case.x) == 3 or case.x[2] == 1,
+    "dilated": lambda case: max(case.geometry.window.dilation) > 1,
     "depthwise": lambda case: case.groups == case.x[1] > 1,
     "grouped": lambda case: case.groups > 1,
     "first layers": lambda case: case.x[1] <= 4,
-    "1D": lambda case: case.x[2] == 1,
     "strided": lambda case: max(case.geometry.window.stride) > 1,
     "pointwise": lambda case: prod(case.w[2:]) == 1,
     "asymmetric": lambda case: case.w[2] != case.w[3],
@@ -96,7 +99,14 @@ def kind_of(case: ConvCase) -> str:
 
 def conv_rows(cases: Iterable[ConvCase]) -> list[Row]:
     """Make a row of each convolution."""
-    return [Row(case.id, kind_of(case), "conv2d", case, CONV_PASSES) for case in cases]
+    return [
+        Row(case.id, kind_of(case), "conv2d" if len(case.x) == 4 else "conv_nd", case, CONV_PASSES) for case in cases
+    ]
+
+
+def transpose_rows(cases: Iterable[ConvTransposeCase]) -> list[Row]:
+    """Make a row of each transposed convolution."""
+    return [Row(case.id, "transposed", "conv_transpose", case, CONV_PASSES) for case in cases]
 
 
 POOLS = (
@@ -124,11 +134,16 @@ TRAININGS = (
 
 def fixed_rows() -> list[Row]:
     """List what every comparison holds: the network layers of `fastconv.testing.CASES`, pooling, norm and training."""
-    rows = conv_rows(case for case in CASES["conv2d"] if case.network)
+    rows = [row for op in ("conv2d", "conv1d", "conv3d") for row in conv_rows(filter(_of_network, CASES[op]))]
+    rows += transpose_rows(filter(_of_network, CASES["conv_transpose"]))
     rows += [Row(f"max {case.id}", "pooling", "max_pool2d", case, BOTH) for case in POOLS]
     rows += [Row(f"average {case.id}", "pooling", "avg_pool2d", case, BOTH) for case in POOLS]
     rows += [Row(case.id, "norm + ReLU", "batch_norm", case, BOTH) for case in NORMS]
     return rows + [Row(case.id, "training step", "training", case, STEP) for case in TRAININGS]
+
+
+def _of_network(case: ConvCase | ConvTransposeCase) -> bool:
+    return case.network
 
 
 def operands(row: Row) -> tuple[np.ndarray | None, ...]:
@@ -146,7 +161,7 @@ def operands(row: Row) -> tuple[np.ndarray | None, ...]:
         return rng.standard_normal(shape, dtype=np.float32)
 
     case = row.case
-    if row.work == "conv2d":
+    if row.work.startswith("conv"):
         return *case.arrays(draw), draw(case.geometry.y_shape)
     if row.work == "batch_norm":
         channels = case.x[1:2]

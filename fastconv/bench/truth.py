@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from fastconv.bench.rows import Row, operands
-from fastconv.geometry import Window
+from fastconv.geometry import ConvGeometry, Window
 
 Results = dict[str, list[np.ndarray]]  # of each pass: y; dx; dw and db
 
@@ -34,24 +34,43 @@ def _padded(x: np.ndarray, window: Window, value: float = 0.0) -> np.ndarray:
 
 
 def _unpadded(x: np.ndarray, window: Window, size: tuple[int, ...]) -> np.ndarray:
-    (top, _), (left, _) = window.padding
-    return x[..., top : top + size[0], left : left + size[1]]
+    return x[..., *(slice(before, before + n) for (before, _), n in zip(window.padding, size, strict=True))]
 
 
-def _taps(window: Window, output_size: tuple[int, ...]) -> Iterator[tuple[tuple[int, int], tuple]]:
+def _taps(window: Window, output_size: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple]]:
     """Yield each place in the kernel, and the index of the padded elements that all windows have there."""
     for place in np.ndindex(window.kernel):
         starts = [k * d for k, d in zip(place, window.dilation, strict=True)]
         stops = [start + (o - 1) * s + 1 for start, o, s in zip(starts, output_size, window.stride, strict=True)]
-        rows, columns = map(slice, starts, stops, window.stride)
-        yield place, (Ellipsis, rows, columns)
+        yield place, (Ellipsis, *map(slice, starts, stops, window.stride))
 
 
-def conv2d(row: Row) -> Results:
-    """Multiply matrices of weights with all windows of an image ("im2col"), image by image."""
-    geometry = row.case.geometry
-    window, out, g = geometry.window, geometry.output_size, geometry.groups
+def convolution(row: Row) -> Results:
+    """Add the bias, and its gradient, to the three products."""
     x, w, b, dy = (None if a is None else a.astype(np.float64) for a in operands(row))
+    y, dx, dw = _convolution(row.case.geometry, x, w, dy)
+    return _with_bias(y, dx, dw, b, dy)
+
+
+def conv_transpose(row: Row) -> Results:
+    """Exchange the roles of the input and the output of a convolution."""
+    x, w, b, dy = (None if a is None else a.astype(np.float64) for a in operands(row))
+    dx, y, dw = _convolution(row.case.geometry.convolution, dy, w, x)
+    return _with_bias(y, dx, dw, b, dy)
+
+
+def _with_bias(y: np.ndarray, dx: np.ndarray, dw: np.ndarray, b: np.ndarray | None, dy: np.ndarray) -> Results:
+    if b is None:
+        return {"forward": [y], "dx": [dx], "dw": [dw]}
+    spatial = tuple(range(2, y.ndim))
+    return {"forward": [y + b.reshape(-1, *[1] * len(spatial))], "dx": [dx], "dw": [dw, dy.sum((0, *spatial))]}
+
+
+def _convolution(
+    geometry: ConvGeometry, x: np.ndarray, w: np.ndarray, dy: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Multiply matrices of weights with all windows of an image ("im2col"), image by image: y, dx and dw."""
+    window, out, g = geometry.window, geometry.output_size, geometry.groups
     taps, pixels = list(_taps(window, out)), prod(out)
     matrix = w.reshape(g, geometry.group_out, -1)
     y, dx, dw = np.empty(geometry.y_shape), np.empty(geometry.x_shape), np.zeros(matrix.shape)
@@ -69,9 +88,7 @@ def conv2d(row: Row) -> Results:
         for place, index in taps:
             image[index] += back[:, *place]
         dx[n] = _unpadded(image, window, geometry.input_size)
-    if b is None:
-        return {"forward": [y], "dx": [dx], "dw": [dw.reshape(w.shape)]}
-    return {"forward": [y + b[:, None, None]], "dx": [dx], "dw": [dw.reshape(w.shape), dy.sum((0, 2, 3))]}
+    return y, dx, dw.reshape(w.shape)
 
 
 def max_pool2d(row: Row) -> Results:
@@ -122,7 +139,9 @@ def training(row: Row) -> Results:
 
 
 TRUTH: dict[str, Callable[[Row], Results]] = {
-    "conv2d": conv2d,
+    "conv2d": convolution,
+    "conv_nd": convolution,
+    "conv_transpose": conv_transpose,
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
     "batch_norm": batch_norm,

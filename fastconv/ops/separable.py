@@ -5,6 +5,7 @@ import numpy as np
 from fastconv.arguments import as_flag, as_needs
 from fastconv.arrays import check_shape, reals
 from fastconv.geometry import ConvGeometry
+from fastconv.ops.border import Border
 from fastconv.ops.conv import Padding, conv2d, conv2d_backward
 
 Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None, np.ndarray | None]
@@ -57,7 +58,7 @@ def depthwise_separable_conv2d(
     x, w_depthwise, w_pointwise, b = reals(op, x=x, w_depthwise=w_depthwise, w_pointwise=w_pointwise, b=b)
     as_flag(op, "return_saved", return_saved)
     options = stride, padding, dilation
-    _check(op, x, w_depthwise, w_pointwise, b, options)
+    _check(op, x, w_depthwise, w_pointwise, b, options, padding_mode)
     planes = conv2d(x, w_depthwise, None, *options, groups=x.shape[-3], padding_mode=padding_mode)
     y = conv2d(planes, w_pointwise, b)
     return (y, planes) if return_saved else y
@@ -107,7 +108,7 @@ def depthwise_separable_conv2d_backward(
         op, dy=dy, x=x, w_depthwise=w_depthwise, w_pointwise=w_pointwise, b=b, saved=saved
     )
     options = stride, padding, dilation
-    geometry = _check(op, x, w_depthwise, w_pointwise, b, options)
+    geometry = _check(op, x, w_depthwise, w_pointwise, b, options, padding_mode)
     planes_shape = geometry.y_shape if x.ndim == 4 else geometry.y_shape[1:]
     if saved is None:
         saved = conv2d(x, w_depthwise, None, *options, groups=x.shape[-3], padding_mode=padding_mode)
@@ -125,7 +126,9 @@ def depthwise_separable_conv2d_backward(
     return dx, dw_depthwise, dw_pointwise, db
 
 
-def _check(op: str, x: np.ndarray, w_depthwise: np.ndarray, w_pointwise: np.ndarray, b, options: tuple) -> ConvGeometry:
+def _check(
+    op: str, x: np.ndarray, w_depthwise: np.ndarray, w_pointwise: np.ndarray, b, options: tuple, padding_mode: str
+) -> ConvGeometry:
     """Return the geometry of the depthwise convolution; errors name the arguments of this op."""
     if x.ndim not in (3, 4):
         raise ValueError(f"{op}: x must have shape (n, ci, h, w) or (ci, h, w), got {x.shape}")
@@ -143,4 +146,6 @@ def _check(op: str, x: np.ndarray, w_depthwise: np.ndarray, w_pointwise: np.ndar
     if b is not None and b.shape != (len(w_pointwise),):
         raise ValueError(f"{op}: b must have shape ({len(w_pointwise)},), got {b.shape}")
     batch = x.shape if x.ndim == 4 else (1, *x.shape)
-    return ConvGeometry.make(op, batch, w_depthwise.shape, None, *options, channels)
+    geometry = ConvGeometry.make(op, batch, w_depthwise.shape, None, *options, channels)
+    Border(op, geometry, padding_mode)
+    return geometry

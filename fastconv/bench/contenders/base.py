@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.bench.rows import Row
+from fastconv.geometry import Window
 
 Runs = dict[str, Callable[[], Any]]  # of each pass: one call of what is timed
 
@@ -51,9 +52,8 @@ class Contender:
         return [np.asarray(array) for array in results if array is not None]
 
 
-def even_padding(row: Row) -> list[int]:
+def even_padding(window: Window) -> list[int]:
     """Return the padding of each axis, which must be the same at both ends."""
-    pairs = row.case.geometry.window.padding
-    if any(before != after for before, after in pairs):
+    if any(before != after for before, after in window.padding):
         raise Declined("uneven padding")
-    return [before for before, _ in pairs]
+    return [before for before, _ in window.padding]

@@ -33,16 +33,18 @@ class Fastconv(Contender):
     def conv2d(self, row: Row) -> Runs:
         """Convolution."""
         x, w, b, dy = operands(row)
-        options = row.case.options
+        options, (convolve, convolve_backward) = row.case.options, _op(row.case.op)
 
         def gradients(*needs: bool):
-            return fastconv.conv2d_backward(dy, x, w, b, **options, needs=needs)
+            return convolve_backward(dy, x, w, b, **options, needs=needs)
 
         return {
-            "forward": lambda: fastconv.conv2d(x, w, b, **options),
+            "forward": lambda: convolve(x, w, b, **options),
             "dx": lambda: gradients(True, False, False),
             "dw": lambda: gradients(False, True, b is not None),
         }
+
+    conv_nd = conv_transpose = conv2d
 
     def max_pool2d(self, row: Row) -> Runs:
         """Maxima, with what the gradient needs, as PyTorch always computes them."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from fastconv.bench.contenders.base import Contender, Declined, Runs, even_padding
 from fastconv.bench.contenders.pytorch_networks import NETWORKS
 from fastconv.bench.rows import Row, operands
+from fastconv.geometry import Window
 
 aten = torch.ops.aten
 
@@ -32,20 +33,36 @@ class PyTorch(Contender):
     def tensors(self, row: Row) -> list[Tensor | None]:
         """Return the operands, images in the layout."""
         tensors = (None if array is None else torch.from_numpy(array) for array in operands(row))
-        return [t.contiguous(memory_format=self.layout) if t is not None and t.dim() == 4 else t for t in tensors]
+        layouts = {4: self.layout}
+        if self.layout is torch.channels_last:
+            layouts[5] = torch.channels_last_3d
+        return [
+            t if t is None or t.dim() not in layouts else t.contiguous(memory_format=layouts[t.dim()]) for t in tensors
+        ]
 
     def conv2d(self, row: Row) -> Runs:
         """Convolution."""
+        window = row.case.geometry.window
+        return self._convolution(row, window, even_padding(window), False, [0] * window.ndim)
+
+    conv_nd = conv2d
+
+    def conv_transpose(self, row: Row) -> Runs:
+        """Transposed convolution."""
+        geometry = row.case.geometry
+        window = geometry.convolution.window
+        return self._convolution(row, window, even_padding(window), True, list(geometry.output_padding))
+
+    def _convolution(self, row: Row, window: Window, padding: list[int], transposed: bool, more: list[int]) -> Runs:
         x, w, b, dy = self.tensors(row)
-        window, groups = row.case.geometry.window, row.case.groups
-        options = list(window.stride), even_padding(row), list(window.dilation)
+        options = list(window.stride), padding, list(window.dilation), transposed, more, row.case.groups
         bias_sizes = None if b is None else [len(b)]
 
         def gradients(*needs: bool):
-            return aten.convolution_backward(dy, x, w, bias_sizes, *options, False, [0, 0], groups, needs)
+            return aten.convolution_backward(dy, x, w, bias_sizes, *options, needs)
 
         return {
-            "forward": lambda: F.conv2d(x, w, b, *options, groups),
+            "forward": lambda: torch.convolution(x, w, b, *options),
             "dx": lambda: gradients(True, False, False)[0],
             "dw": lambda: gradients(False, True, b is not None)[1:],
         }
@@ -53,7 +70,7 @@ class PyTorch(Contender):
     def max_pool2d(self, row: Row) -> Runs:
         """Maxima and their places."""
         (x, dy), window = self.tensors(row), row.case.geometry.window
-        options = window.kernel, window.stride, even_padding(row), window.dilation, window.ceil_mode
+        options = window.kernel, window.stride, even_padding(window), window.dilation, window.ceil_mode
         _, places = aten.max_pool2d_with_indices(x, *options)
         return {
             "forward": lambda: aten.max_pool2d_with_indices(x, *options)[0],
@@ -63,7 +80,7 @@ class PyTorch(Contender):
     def avg_pool2d(self, row: Row) -> Runs:
         """Averages."""
         (x, dy), window = self.tensors(row), row.case.geometry.window
-        options = window.kernel, window.stride, even_padding(row), window.ceil_mode, True
+        options = window.kernel, window.stride, even_padding(window), window.ceil_mode, True
         return {
             "forward": lambda: F.avg_pool2d(x, *options),
             "dx": lambda: aten.avg_pool2d_backward(dy, x, *options, None),
