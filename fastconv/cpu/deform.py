@@ -17,6 +17,7 @@ import numpy as np
 
 from fastconv.cpu.deform_sample import SPOT_FIELDS, VECTORS, Ranges, Spots, find_spots, sample
 from fastconv.cpu.direct import write_out
+from fastconv.cpu.epilogue import EPILOGUE_FIELDS, PLAIN, ending_of
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows, tile
 from fastconv.cpu.panels import pack_weights
@@ -36,6 +37,7 @@ FEW_WEIGHTS = 1 << 15  # that one thread packs alone
     panels="real", biases="real", y="real", sums="real", taken="real", chunks="int64", chunk_count="int",
     tables="int32", no_offsets="int32", steps="int32", sums_rows="int32", tile="int", height="int", width_vectors="int",
     groups="int", range_count="int", blocks="int", depth="int", channels="int", parts="int", share="int", **SPOT_FIELDS,
+    **EPILOGUE_FIELDS,
 )  # fmt: skip
 def correlate(args, task, slot):
     """Compute a share of the outputs of one image and one group."""
@@ -62,10 +64,12 @@ def correlate(args, task, slot):
                 args.tile, chunk[5], tiles, tile_columns, tile_sums, start_shift, taken, args.no_offsets,
                 args.tables + chunk[6], panel, args.steps, target, args.sums_rows, start, start_rows,
             )  # fmt: skip
+    ending = ending_of(args)
     for block in range(args.blocks):
         channel = block * width
         y = args.y + ((outer * args.channels + channel) * args.plane + first)
-        write_out(sums + block * block_sums, args.width_vectors, count, y, args.plane, args.channels - channel)
+        own = sums + block * block_sums
+        write_out(own, args.width_vectors, count, y, args.plane, args.channels - channel, ending)
 
 
 class Chunks:
@@ -147,7 +151,7 @@ def forward_plan(geometry: DeformGeometry, dtype: np.dtype, bias: bool) -> Progr
         sums_rows=program.table(steps[:height] * width),
         tile=tile(dtype, height, vectors, run=height, step=VECTORS * n), height=height, width_vectors=vectors,
         groups=conv.groups, range_count=ranges.count, blocks=blocks, depth=depth, channels=conv.group_out, parts=parts,
-        share=share,
+        share=share, **PLAIN.arguments(program),
     )  # fmt: skip
     return program
 

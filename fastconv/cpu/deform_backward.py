@@ -35,6 +35,7 @@ from fastconv.cpu.deform_sample import (
     column_place,
     find_spots,
 )
+from fastconv.cpu.epilogue import no_ending
 from fastconv.cpu.gemm import pack_panel
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows, tile
@@ -161,8 +162,9 @@ def spread_range(args, task, slot):
         channel = args.firsts[index]
         channels = args.firsts[index + 1] - channel
         target = args.dx + (image * args.channels + channel) * pixels
+        ending = no_ending(target)
         for c in range(0, channels, n):
-            scatter_lanes(gradient + c, pitch, pixels, target + c * pixels, pixels, min(n, channels - c))
+            scatter_lanes(gradient + c, pitch, pixels, target + c * pixels, pixels, min(n, channels - c), ending)
 
 
 @kernel(

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastconv import jit
 from fastconv.arguments import Ints, Pairs
+from fastconv.cpu.epilogue import no_ending
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.panels import clear, write_line
 from fastconv.cpu.simd import head, lanes, load, store
@@ -35,7 +36,7 @@ def pad_planes(args, task, slot):
         for r in range(args.row_count):
             line = x + args.rows[r] * args.x_columns
             target = args.y + (plane * args.row_count + r) * args.column_count
-            write_line(line, args.x_columns, target + args.before)
+            write_line(line, args.x_columns, target + args.before, no_ending(target))
             for j in range(args.before):
                 target[j] = line[args.columns[j]]
             for j in range(args.before + args.x_columns, args.column_count):
