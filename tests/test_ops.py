@@ -1,11 +1,11 @@
 """Every public op against the specification, and the promises that all of them share."""
 
 import inspect
-from dataclasses import dataclass, field
-from typing import Any
+import re
 
 import numpy as np
 import pytest
+from calls import CALLS, Call
 from test_arrays import LAYOUTS
 
 from fastconv import ops, reference
@@ -25,94 +25,12 @@ POOL = [case for case in POOL_CASES if not case.network]
 AVERAGES = [{"count_include_pad": False}, {"divisor_override": 3}]
 CONVOLUTIONS = [f"{name}{ndim}d" for name in ("conv", "conv_transpose") for ndim in (1, 2, 3)]
 CONVOLUTIONS += ["depthwise_separable_conv2d"]
-EXACT = {*CONVOLUTIONS, "max_pool2d", "linear", "relu", "relu6", "flatten"}  # on small integers
+# Exact on small integers.
+EXACT = {*CONVOLUTIONS, "max_pool2d", "linear", "relu", "relu6", "flatten", "dropout", "dropout2d", "unfold", "fold"}
 ROWWISE = {"softmax", "log_softmax", "cross_entropy"}
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of an op: shapes of its float arrays (None for one left out), labels, options."""
-
-    op: str
-    shapes: tuple
-    options: dict[str, Any] = field(default_factory=dict)
-    labels: tuple | None = None
-
-    def arrays(self, draw, rng):
-        floats = tuple(None if shape is None else draw(shape) for shape in self.shapes)
-        return floats if self.labels is None else (*floats, rng.integers(0, self.shapes[0][1], self.labels))
-
-    def forward(self, arrays, **more):
-        return getattr(ops, self.op)(*arrays, **self.options, **more)
-
-    def backward(self, dy, arrays, **more):
-        return as_tuple(getattr(ops, f"{self.op}_backward")(dy, *arrays, **self.options, **more))
-
-    def specified(self, arrays):
-        return getattr(reference, self.op)(*arrays, **self.options)
-
-    def specified_gradients(self, dy, arrays):
-        return as_tuple(getattr(reference, f"{self.op}_backward")(dy, *arrays, **self.options))
-
-    def forward_saved(self, arrays):
-        """Return the result and what the backward may be handed; functions of x hand on the result itself."""
-        if "return_saved" in inspect.signature(getattr(ops, self.op)).parameters:
-            return self.forward(arrays, return_saved=True)
-        y = self.forward(arrays)
-        return y, y
-
-
-CALLS = {
-    "conv2d": Call("conv2d", ((2, 5, 8, 9), (6, 5, 3, 3), (6,)), {"stride": 2, "padding": (1, (0, 2))}),
-    "conv2d_grouped": Call("conv2d", ((3, 6, 7, 5), (4, 3, 2, 3), None), {"dilation": 2, "groups": 2, "padding": 2}),
-    "conv2d_reflected": Call("conv2d", ((2, 3, 6, 5), (4, 3, 3, 4), (4,)), {"padding": 2, "padding_mode": "reflect"}),
-    "conv2d_replicated": Call(
-        "conv2d", ((2, 3, 4, 5), (4, 3, 3, 3), None), {"padding": ((5, 1), 0), "padding_mode": "replicate"}
-    ),
-    "conv1d": Call("conv1d", ((2, 5, 19), (6, 5, 3), (6,)), {"stride": 2, "padding": 1}),
-    "conv1d_sample": Call("conv1d", ((5, 19), (6, 5, 3), (6,)), {"dilation": 2}),
-    "conv3d": Call("conv3d", ((2, 4, 4, 6, 5), (5, 4, 3, 3, 2), (5,)), {"stride": (1, 2, 1), "padding": 1}),
-    "conv3d_circular": Call(
-        "conv3d", ((1, 2, 3, 4, 5), (3, 2, 3, 3, 3), None), {"padding": (3, 1, 2), "padding_mode": "circular"}
-    ),
-    "conv_transpose1d": Call("conv_transpose1d", ((2, 5, 9), (5, 6, 4), (6,)), {"stride": 2}),
-    "conv_transpose2d": Call(
-        "conv_transpose2d", ((2, 6, 5, 4), (6, 2, 3, 3), (4,)), {"stride": 2, "output_padding": 1, "groups": 2}
-    ),
-    "conv_transpose2d_sample": Call("conv_transpose2d", ((3, 5, 4), (3, 4, 3, 2), (4,)), {"padding": 1, "dilation": 2}),
-    "conv_transpose3d": Call("conv_transpose3d", ((2, 3, 3, 4, 3), (3, 4, 2, 3, 2), (4,)), {"stride": (1, 2, 3)}),
-    "depthwise_separable_conv2d": Call(
-        "depthwise_separable_conv2d", ((2, 3, 6, 7), (6, 1, 3, 3), (5, 6, 1, 1), (5,)), {"stride": 2, "padding": 1}
-    ),
-    "max_pool2d": Call("max_pool2d", ((2, 3, 9, 8),), {"kernel_size": 3, "stride": 2, "padding": 1}),
-    "max_pool2d_large": Call("max_pool2d", ((1, 2, 20, 19),), {"kernel_size": 17, "stride": 1, "dilation": 1}),
-    "max_pool2d_relu": Call("max_pool2d", ((2, 3, 9, 8),), {"kernel_size": 2, "padding": 1, "relu": True}),
-    "max_pool2d_pairs_relu": Call("max_pool2d", ((2, 3, 9, 36),), {"kernel_size": 2, "relu": True}),
-    "max_pool2d_large_relu": Call("max_pool2d", ((1, 2, 20, 19),), {"kernel_size": 16, "stride": 1, "relu": True}),
-    "avg_pool2d": Call("avg_pool2d", ((2, 3, 9, 8),), {"kernel_size": (2, 3), "padding": 1, "ceil_mode": True}),
-    "linear": Call("linear", ((4, 11), (7, 11), (7,))),
-    "linear_stacked": Call("linear", ((2, 3, 11), (7, 11), None)),
-    "linear_relu": Call("linear", ((4, 11), (7, 11), (7,)), {"relu": True}),
-    "linear_stacked_relu": Call("linear", ((2, 30, 11), (37, 11), (37,)), {"relu": True}),
-    "relu": Call("relu", ((3, 5, 7),)),
-    "relu6": Call("relu6", ((3, 5, 7),)),
-    "sigmoid": Call("sigmoid", ((3, 5, 7),)),
-    "tanh": Call("tanh", ((3, 5, 7),)),
-    "softmax": Call("softmax", ((3, 5, 7),)),
-    "softmax_inner": Call("softmax", ((3, 5, 7),), {"dim": 1}),
-    "log_softmax": Call("log_softmax", ((3, 5, 7),)),
-    "log_softmax_inner": Call("log_softmax", ((3, 5, 7),), {"dim": -2}),
-    "cross_entropy": Call("cross_entropy", ((6, 5),), {}, (6,)),
-    "cross_entropy_sum": Call("cross_entropy", ((6, 5),), {"reduction": "sum"}, (6,)),
-    "cross_entropy_planes": Call("cross_entropy", ((2, 5, 3, 4),), {"reduction": "none"}, (2, 3, 4)),
-    "flatten": Call("flatten", ((2, 3, 4, 5),), {"end_dim": 2}),
-}
+TUPLES = ("layer_norm", "group_norm", "instance_norm")  # which save more than one array
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])
-
-
-def as_tuple(gradients):
-    return gradients if isinstance(gradients, tuple) else (gradients,)
 
 
 def drawer(rng, dtype, draw=exact_integers):
@@ -205,9 +123,11 @@ def test_conv2d_error_is_bounded(case, rng):
             assert np.all(np.abs(result - value) <= error_bound(size, n, np.float32))
 
 
-@pytest.mark.parametrize("call", [pytest.param(call, id=id) for id, call in CALLS.items() if "large" not in id])
+@pytest.mark.parametrize(
+    "call", [pytest.param(call, id=id) for id, call in CALLS.items() if not re.search("large|layer|group_", id)]
+)
 def test_gradients(call, rng):
-    draw = distinct_numbers if call.op in ("max_pool2d", "relu", "relu6") else normal
+    draw = distinct_numbers if call.op in ("max_pool2d", "relu", "relu6", "hardsigmoid", "hardswish") else normal
     forward, backward = getattr(ops, call.op), getattr(ops, f"{call.op}_backward")
     gradcheck(forward, backward, call.arrays(drawer(rng, np.float64, draw), rng), call.options, rng)
 
@@ -317,8 +237,8 @@ def test_gradients_that_are_not_needed(call, rng):
                 np.testing.assert_array_equal(gradient, expected)
 
 
-KEEPS_NOTHING = ("conv", "linear", "avg_pool2d", "flatten")
-SAVING = {name: call for name, call in CALLS.items() if not call.op.startswith(KEEPS_NOTHING)}
+KEEPS_OTHERS = ("conv", "linear", *TUPLES)
+SAVING = {name: call for name, call in CALLS.items() if takes_saved(call) and not call.op.startswith(KEEPS_OTHERS)}
 every_saving_call = pytest.mark.parametrize("call", SAVING.values(), ids=SAVING)
 
 

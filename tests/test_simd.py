@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastconv import jit
 from fastconv.cpu import primitive, simd, simd_lanes, simd_math, simd_memory
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.simd import (
@@ -72,7 +73,22 @@ def fused(args, task, slot):
     x, y, z, n = load(args.x, 0), load(args.y, 0), load(args.z, 0), lanes(args.x)
     store(args.out, 0, fma(x, y, z))
     store(args.out, n, simd_math.exp_tail(with_sign(x, y) * splat(x, 0.01)))
-    store(args.out, 2 * n, simd_math.tanh_tail(x * splat(x, 0.01)))
+    store(args.out, 2 * n, simd_math.log_tail(magnitude(x) * splat(x, 0.01)))
+    store(args.out, 3 * n, simd_math.bell_tail(with_sign(x, y) * splat(x, 0.2)))
+    store(
+        args.out, 4 * n, simd_math.reciprocal(select(magnitude(y) < splat(y, 1e30), y, splat(y, 3.0)) + splat(y, 99.5))
+    )
+    positive = select((magnitude(y) > splat(y, 0.1)) & (magnitude(y) < splat(y, 1e9)), magnitude(y), splat(y, 3.0))
+    mantissa, exponent = simd_math.split_power(positive)
+    store(args.out, 5 * n, mantissa + exponent)
+    positive = simd_math.below_top(magnitude(z), splat(z, 50.0)) + splat(z, 0.5)
+    store(args.out, 6 * n, simd_math.power(positive, simd_math.below_top(z, splat(z, 2.0))))
+    store(args.out, 7 * n, simd_math.bell(z)[0])
+    store(args.out, 8 * n, simd_math.log_near(splat(x, 0.25), z))
+    store(args.out, 9 * n, simd_math.exp_below_one(splat(z, 0.0) - magnitude(z)))
+    r, k = simd_math.reduced(z)
+    store(args.out, 10 * n, r + k)
+    store(args.out, 11 * n, simd_math.exp_within(z) + simd_math.expm1_within(z))
 
 
 @kernel(**ARRAYS, n="int", k="int")
@@ -226,10 +242,43 @@ def exact_sigmoid(x):
     return np.where(x < 0, e, 1) / (1 + e)
 
 
+def exact_cdf(x):
+    """The power series near 0, and Laplace's continued fraction further out; SciPy knows float64 only."""
+    x = np.clip(x, -45, 45)
+    s, near, term = np.abs(x), np.minimum(np.abs(x), 2), np.minimum(np.abs(x), 2)
+    series, fraction, far = near.copy(), np.full_like(x, 20), np.maximum(np.abs(x), 2)
+    for k in range(1, 60):
+        term = term * near * near / (2 * k + 1)
+        series += term
+    for k in range(400, 0, -1):
+        fraction = far + k / fraction
+    density = np.exp(-s * s / 2) / np.sqrt(2 * np.longdouble("3.14159265358979323846"))
+    tail = np.where(s < 2, 0.5 - density * series, density / fraction)
+    return np.where(x > 0, 1 - tail, tail)
+
+
+def exact_log(x):
+    return np.log(np.where(np.abs(x) < np.finfo(np.float32).tiny, 1, x))
+
+
+@jit.inline
+def expm1_up_to_its_limit(x):
+    return simd_math.expm1(simd_math.below_top(x, splat(x, 88.0)))
+
+
+@jit.inline
+def log_of_normal_numbers(x):
+    return simd_math.log(select(magnitude(x) < constant(x, 1.2e-38, 1.2e-38), splat(x, 1.0), x))
+
+
 FUNCTIONS = {
     "exp": (elementwise(simd_math.exp), np.exp, 2),
-    "tanh": (elementwise(simd_math.tanh), np.tanh, 2),
+    "expm1": (elementwise(expm1_up_to_its_limit), lambda x: np.expm1(np.minimum(x, 88)), 2),
+    "tanh": (elementwise(simd_math.tanh), np.tanh, 3),
     "sigmoid": (elementwise(simd_math.sigmoid), exact_sigmoid, 3),
+    "log": (elementwise(log_of_normal_numbers), exact_log, 2),
+    "log1p_exp": (elementwise(simd_math.log1p_exp), lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), 3),
+    "normal_cdf": (elementwise(simd_math.normal_cdf), exact_cdf, 7),
 }
 
 

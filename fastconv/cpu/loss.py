@@ -74,7 +74,8 @@ class Loss:
         size, dtype = arrays[0].size, arrays[0].dtype
         sums = np.zeros(-(-size // CHUNK), dtype)
         _sum_plan(self.sums, size, dtype)(*arrays, sums)
-        return sums.sum(dtype=dtype)
+        with np.errstate(all="ignore"):
+            return sums.sum(dtype=dtype)
 
     def write(self, *arrays: NDArray | None) -> None:
         """Write the loss of each element into the last array."""

@@ -17,7 +17,7 @@ from fastconv import jit
 from fastconv.cpu import softmax_planes
 from fastconv.cpu.loop import Kernel, Program, kernel
 from fastconv.cpu.simd import head, lanes, largest_lane, load, select, splat, store, sum_lanes
-from fastconv.cpu.simd_math import exp
+from fastconv.cpu.simd_math import exp_below_one
 
 CHUNK = 1 << 13  # elements of a task
 
@@ -39,7 +39,7 @@ def row_exponentials(x, columns, shift):
     """Sum of exp(x - shift)."""
     total = splat(x, 0.0)
     for i in range(0, columns, lanes(x)):
-        total = total + exp(load(x, i, head(x, columns - i), -math.inf) - shift)
+        total = total + exp_below_one(load(x, i, head(x, columns - i), -math.inf) - shift)
     return sum_lanes(total)
 
 
@@ -88,7 +88,7 @@ def softmax(args, row, start):
     x, y, columns = args.x + start, args.y + start, args.columns
     shift, total = splat(x, row_largest(x, columns)), splat(x, 0.0)
     for i in range(0, columns, lanes(x)):
-        e = exp(load(x, i, head(x, columns - i), -math.inf) - shift)
+        e = exp_below_one(load(x, i, head(x, columns - i), -math.inf) - shift)
         total = total + e
         store(y, i, e, head(x, columns - i))
     share = splat(x, 1.0) / splat(x, sum_lanes(total))
@@ -125,7 +125,7 @@ def log_softmax_backward(args, row, start):
     total = splat(y, row_sum(dy, columns))
     for i in range(0, columns, lanes(y)):
         mask = head(y, columns - i)
-        store(dx, i, load(dy, i, mask) - exp(load(y, i, mask)) * total, mask)
+        store(dx, i, load(dy, i, mask) - exp_below_one(load(y, i, mask)) * total, mask)
 
 
 KERNELS = {

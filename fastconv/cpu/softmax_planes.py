@@ -16,7 +16,7 @@ import numpy as np
 from fastconv import jit
 from fastconv.cpu.loop import Kernel, Program, kernel
 from fastconv.cpu.simd import VECTOR_BYTES, head, lanes, load, select, splat, store
-from fastconv.cpu.simd_math import exp, log
+from fastconv.cpu.simd_math import exp_below_one, log
 
 BLOCK = 1 << 14  # elements of a block: it stays in the L2 cache
 LONGEST = 512  # places of a block
@@ -76,7 +76,7 @@ def exponentials(args, count, copy, best, total):
         row = copy + c * args.width
         for i in range(0, count, lanes(row)):
             mask = head(row, count - i)
-            e = exp(load(row, i, mask) - load(best, i, mask))
+            e = exp_below_one(load(row, i, mask) - load(best, i, mask))
             store(row, i, e, mask)
             store(total, i, load(total, i, mask) + e, mask)
 
@@ -89,7 +89,7 @@ def exponential_sums(args, count, copy, best, total):
         row = copy + c * args.width
         for i in range(0, count, lanes(row)):
             mask = head(row, count - i)
-            e = exp(load(row, i, mask) - load(best, i, mask))
+            e = exp_below_one(load(row, i, mask) - load(best, i, mask))
             store(total, i, load(total, i, mask) + e, mask)
 
 
@@ -155,7 +155,7 @@ def log_softmax_backward(args, start, first, count, scratch):
         at = c * args.places
         for i in range(0, count, lanes(y)):
             mask = head(y, count - i)
-            share = exp(load(y + at, i, mask)) * load(total, i, mask)
+            share = exp_below_one(load(y + at, i, mask)) * load(total, i, mask)
             store(dx + at, i, load(dy + at, i, mask) - share, mask)
 
 

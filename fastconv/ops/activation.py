@@ -164,7 +164,7 @@ def sigmoid_backward(dy: np.ndarray, x: np.ndarray, *, saved: np.ndarray | None 
 
 @documented()
 def tanh(x: np.ndarray) -> np.ndarray:
-    """Hyperbolic tangent, within 2 units in the last place."""
+    """Hyperbolic tangent, within 3 units in the last place."""
     return _forward("tanh", x)
 
 
@@ -214,7 +214,7 @@ APPROXIMATE = "{'none', 'tanh'}\n    Whether the distribution is exact, or ``tan
 def gelu(x: np.ndarray, approximate: str = "none") -> np.ndarray:
     """Gaussian error linear unit: x times the share of the normal distribution below x.
 
-    ``x * (1 + erf(x / sqrt(2))) / 2``, within 4 units in the last place also where the sum is nearly 0; with `tanh`,
+    ``x * (1 + erf(x / sqrt(2))) / 2``, within 8 units in the last place also where the sum is nearly 0; with `tanh`,
     ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2``. D. Hendrycks, K. Gimpel (2016), section 2,
     https://arxiv.org/abs/1606.08415.
     """

@@ -1,5 +1,6 @@
 """Cross entropy: the loss of classification, of whole images or of each of their places."""
 
+from functools import lru_cache
 from math import isfinite, prod
 from numbers import Real
 
@@ -64,7 +65,7 @@ def cross_entropy(
     as_flag("cross_entropy", "return_saved", return_saved)
     call = _Call("cross_entropy", x, target, weight, ignore_index, reduction, label_smoothing)
     losses, saved = call.losses()
-    loss = reduced(losses, reduction, call.mass(saved))
+    loss = reduced(losses, reduction, call.mass(saved) if reduction == "mean" else 1)
     return (loss, saved) if return_saved else loss
 
 
@@ -106,7 +107,8 @@ def cross_entropy_backward(
     if saved is None:
         saved = call.losses()[1]
     check_shape(op, "saved", saved, (3, *call.shape))
-    return call.gradient(share_of(op, dy, reduction, call.x.dtype, call.shape, call.mass(saved)), saved)
+    mass = call.mass(saved) if reduction == "mean" else 1
+    return call.gradient(share_of(op, dy, reduction, call.x.dtype, call.shape, mass), saved)
 
 
 class _Call:
@@ -118,7 +120,7 @@ class _Call:
     def __init__(self, op: str, x, target, weight, ignore_index, reduction, label_smoothing):
         check_reduction(op, reduction)
         self.smoothing = _share(op, label_smoothing)
-        self.ignored = as_int(op, "ignore_index", ignore_index, low=-(2**63))
+        self.ignored = as_int(op, "ignore_index", ignore_index, low=-(2**31), high=2**31 - 1)
         self.x, weight = reals(op, x=x, weight=weight)
         if self.x.ndim < 2 or 0 in self.x.shape[1:]:
             raise ValueError(
@@ -126,7 +128,8 @@ class _Call:
             )
         n, self.classes, *size = self.x.shape
         self.shape, self.places = (n, *size), prod(size)
-        self.weight = np.ones(self.classes, self.x.dtype) if weight is None else weight
+        self.counts = weight is None  # whether the mass of a mean is a number of places
+        self.weight, self.weights = _ones(self.classes, self.x.dtype) if weight is None else (weight, _total(weight))
         check_shape(op, "weight", self.weight, (self.classes,))
         self.probabilities = getattr(target, "shape", None) == self.x.shape and target.dtype.kind == "f"
         if self.probabilities:
@@ -138,7 +141,9 @@ class _Call:
 
     def _check_labels(self, op: str) -> None:
         target = self.target
-        if not target.size or (target.min() >= 0 and target.max() < self.classes):
+        in_range = target.view(np.uint64).max(initial=0) < self.classes  # negative labels become large ones
+        self.counts = self.counts and in_range and not 0 <= self.ignored < self.classes
+        if in_range:
             return
         wrong = target[((target < 0) | (target >= self.classes)) & (target != self.ignored)]
         if wrong.size:
@@ -148,8 +153,7 @@ class _Call:
             )
 
     def _run(self, rows, planes, *arrays: np.ndarray, **options: float) -> None:
-        soft = self.smoothing / self.classes
-        options |= {"hard": 1 - self.smoothing, "soft": soft}
+        options |= {"hard": 1 - self.smoothing, "soft": self.smoothing / self.classes, "apart": prod(self.shape)}
         if not self.x.size:
             return
         if self.probabilities or self.places == 1:
@@ -159,32 +163,43 @@ class _Call:
 
     def losses(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss of each place, and what the way back needs."""
-        saved, losses = np.zeros((3, *self.shape), self.x.dtype), runtime.empty(self.shape, self.x.dtype)
+        saved, losses = (runtime.empty(shape, self.x.dtype) for shape in ((3, *self.shape), self.shape))
         if self.probabilities:
-            arrays = _classes_last(self.x), _classes_last(self.target), self.weight, *saved, losses
+            arrays = _classes_last(self.x), _classes_last(self.target), self.weight, saved, losses
             self._run(kernels.row_losses_of_probabilities, None, *arrays)
         else:
-            arrays = self.x, self.target, self.weight, *saved, losses
+            arrays = self.x, self.target, self.weight, saved, losses
             self._run(kernels.row_losses, kernels.plane_losses, *arrays, ignored=self.ignored)
         return losses, saved
 
     def mass(self, saved: np.ndarray) -> float:
         """Return what the mean is divided by."""
-        return prod(self.shape) if self.probabilities else saved[2].sum()
+        with np.errstate(all="ignore"):
+            return prod(self.shape) if self.counts or self.probabilities else saved[2].sum()
 
     def gradient(self, share: np.ndarray, saved: np.ndarray) -> np.ndarray:
-        """Return dx, for the share of each place."""
-        share = np.array(np.broadcast_to(share, self.shape))
+        """Return dx, for the share of each place or of all."""
+        options = {"share_step": int(share.size > 1)}
         if self.probabilities:
-            arrays = _classes_last(self.x), _classes_last(self.target), self.weight, *saved, share
+            arrays = _classes_last(self.x), _classes_last(self.target), self.weight, saved, share
             dx = runtime.empty(arrays[0].shape, self.x.dtype)
-            self._run(kernels.row_gradients_of_probabilities, None, *arrays, dx)
+            self._run(kernels.row_gradients_of_probabilities, None, *arrays, dx, **options)
             return np.ascontiguousarray(np.moveaxis(dx, -1, 1))
-        share[self.target == self.ignored] = 0
         dx = runtime.empty(self.x.shape, self.x.dtype)
-        arrays = self.x, self.target, self.weight, *saved, share, self.weight.sum().reshape(1), dx
-        self._run(kernels.row_gradients, kernels.plane_gradients, *arrays, ignored=self.ignored)
+        arrays = self.x, self.target, self.weight, saved, self.weights, share, dx
+        self._run(kernels.row_gradients, kernels.plane_gradients, *arrays, ignored=self.ignored, **options)
         return dx
+
+
+@lru_cache(maxsize=64)
+def _ones(classes: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Return equal weights and their sum."""
+    return np.ones(classes, dtype), np.full(1, classes, dtype)
+
+
+def _total(weight: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return weight.sum().reshape(1)
 
 
 def _classes_last(x: np.ndarray) -> np.ndarray:

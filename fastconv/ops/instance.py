@@ -72,7 +72,8 @@ def instance_norm(
     y, saved = batch_norm(own, *tiled, use_input_stats, momentum, eps, return_saved=True)
     for array, moved in zip(given.values(), tiled, strict=False):
         if use_input_stats and array is not None:
-            array[...] = moved.reshape(shape).mean(axis=0)
+            with np.errstate(all="ignore"):
+                array[...] = moved.reshape(shape).mean(axis=0)
     y = y.reshape(arrays[0].shape)
     return (y, tuple(part.reshape(shape) for part in saved)) if return_saved else y
 
@@ -135,10 +136,11 @@ def instance_norm_backward(
         dx, _, _, *affine, _ = batch_norm_backward(
             dy.reshape(own.shape), own, *tiled, use_input_stats, momentum, eps, **options
         )
-    sums = [
-        part.reshape(shape).sum(axis=0) if array is not None and wanted else None
-        for part, array, wanted in zip(affine, arrays[3:], need, strict=True)
-    ]
+    with np.errstate(all="ignore"):
+        sums = [
+            part.reshape(shape).sum(axis=0) if array is not None and wanted else None
+            for part, array, wanted in zip(affine, arrays[3:], need, strict=True)
+        ]
     return dx.reshape(arrays[0].shape) if need_x else None, None, None, *sums
 
 

@@ -1,8 +1,8 @@
 """Dropout: of single elements, and of whole channels.
 
 Which elements stay follows from a seed and a counter, and from nothing else: not from threads, nor from the device.
-With the same two numbers the gradient finds them again, so nothing is kept. The words are those of Philox 4x32 with ten
-rounds (J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, *Parallel random numbers: as easy as 1, 2, 3*, 2011).
+With the same two numbers the gradient finds them again, so nothing is kept. The words are those of Philox 4x32 with
+seven rounds (J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, *Parallel random numbers: as easy as 1, 2, 3*, 2011).
 Element i, counted in C order, has word ``i % 4`` of the block with the counter ``(i // 4, counter)`` and the key
 `seed`, both in words of 32 bits, the lowest first; it stays if that is at least ``p * 2**32``. Of whole channels the
 same holds for channel i.

@@ -13,6 +13,7 @@ def check_reduction(op: str, reduction: object) -> None:
         raise ValueError(f"{op}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
+@np.errstate(all="ignore")
 def reduced(losses: np.ndarray, reduction: str, mass: np.ndarray | float | None = None):
     """Return the losses, their sum, or the sum divided by `mass`, which is their number if not given."""
     if reduction == "none":
@@ -20,8 +21,7 @@ def reduced(losses: np.ndarray, reduction: str, mass: np.ndarray | float | None 
     total = losses.sum(dtype=losses.dtype)
     if reduction == "sum":
         return total
-    with np.errstate(all="ignore"):
-        return total / losses.dtype.type(losses.size if mass is None else mass)
+    return total / losses.dtype.type(losses.size if mass is None else mass)
 
 
 def share_of(op: str, dy: object, reduction: str, dtype: np.dtype, shape: tuple[int, ...], mass: float) -> np.ndarray:

@@ -117,7 +117,7 @@ def layer_norm_backward(
 
 
 def _layer_forward(x, shape, rows, weight, bias, eps) -> tuple[np.ndarray, Saved]:
-    y, (mean, rstd) = runtime.empty(x.shape, x.dtype), np.zeros((2, *rows), x.dtype)
+    y, mean, rstd = runtime.empty(x.shape, x.dtype), np.zeros(rows, x.dtype), np.zeros(rows, x.dtype)
     if x.size:
         layer_kernels.forward_plan(prod(rows), prod(shape), x.dtype, float(eps))(x, weight, bias, y, mean, rstd)
     return y, (mean, rstd)
@@ -127,8 +127,10 @@ def _check_layer(op: str, x, normalized_shape, weight, bias, eps) -> tuple[tuple
     """Return the normalised shape, and that of the axes before."""
     check_eps(op, eps)
     axes = len(normalized_shape) if isinstance(normalized_shape, Sequence) else 1
+    if not axes:
+        raise ValueError(f"{op}: normalized_shape must have at least one axis, got {normalized_shape!r}")
     shape = as_ints(op, "normalized_shape", normalized_shape, axes, low=1)
-    if not shape or x.shape[-axes:] != shape:
+    if x.shape[-axes:] != shape:
         raise ValueError(f"{op}: x must have shape (..., *normalized_shape) = (..., {shape}), got {x.shape}")
     for name, array in (("weight", weight), ("bias", bias)):
         if array is not None:

@@ -6,14 +6,14 @@ LOW = 2**32 - 1
 
 
 def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the four words of a block: Philox 4x32 with ten rounds.
+    """Return the four words of a block: Philox 4x32 with seven rounds.
 
     J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, *Parallel random numbers: as easy as 1, 2, 3* (2011), section
     3.3. Counter and key are words, the lowest first.
     """
     a, b, c, d = counter
     k, m = key
-    for _ in range(10):
+    for _ in range(7):
         p, q = a * 0xD2511F53, c * 0xCD9E8D57
         a, b, c, d = q >> 32 ^ b ^ k, q & LOW, p >> 32 ^ d ^ m, p & LOW
         k, m = k + 0x9E3779B9 & LOW, m + 0xBB67AE85 & LOW

@@ -25,10 +25,11 @@ def cross_entropy(
 def cross_entropy_backward(
     dy, x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ) -> np.ndarray:
-    """Return dx, (n, c, ...): for each place ``sum(q) * softmax(x) - q``, times its share of dy."""
+    """Return dx, (n, c, ...): for each place ``sum(q) * softmax(x) - q``, times its share of dy, if it counts."""
     shares, mass = _wanted(x, target, weight, ignore_index, label_smoothing)
     dx = shares.sum(axis=1, keepdims=True) * softmax(x, dim=1) - shares
-    return dx * (np.expand_dims(dy, 1) if reduction == "none" else _share(dy, reduction, mass))
+    share = np.expand_dims(dy, 1) if reduction == "none" else _share(dy, reduction, mass)
+    return dx * np.where(shares.any(axis=1, keepdims=True), share, 0.0)
 
 
 def _wanted(x, target, weight, ignore_index, label_smoothing) -> tuple[np.ndarray, float]:
