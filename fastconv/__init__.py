@@ -30,6 +30,7 @@ _SUBMODULES = (
     "reference",
     "runtime",
     "schedule",
+    "signal",
     "testing",
     "train",
 )
