@@ -25,6 +25,8 @@ def kernels_only(monkeypatch):
     """Let small arrays, too, meet the kernel: they are computed by SciPy otherwise."""
     for module in (convolution, planar, signal_numpy, ndimage):
         monkeypatch.setattr(module, "LITTLE", 0)
+    monkeypatch.setattr(ndimage, "LITTLE_1D", 0)
+    monkeypatch.setattr(convolution, "LITTLE_ND", 0)
 
 
 def numbers(rng: np.random.Generator, code: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -346,7 +348,7 @@ def test_kernel_runs_as_plain_python():
     code = """
 import numpy as np, scipy.ndimage
 from fastconv.signal import ndimage
-ndimage.LITTLE = 0
+ndimage.LITTLE = ndimage.LITTLE_1D = 0
 rng = np.random.default_rng(0)
 x = rng.integers(0, 9, (9, 20)).astype(np.uint8)
 for w in (np.ones((3, 2)), np.array([[1.0, 0], [0, 1]])):
@@ -356,6 +358,21 @@ for w in ([1.0, 2, 1], [1.0, 0, -1], [1.0, 2]):
 """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+def test_small_arrays_go_to_scipy(monkeypatch):
+    """Its functions are done before a kernel has started; what they return is the same."""
+    monkeypatch.undo()
+    rng = np.random.default_rng(7)
+    x, w = rng.standard_normal((6, 7)), rng.standard_normal((3, 2))
+    for name in ("convolve", "correlate", "convolve2d", "correlate2d"):
+        np.testing.assert_array_equal(getattr(signal, name)(x, w), getattr(scipy.signal, name)(x, w))
+    for name in ("convolve", "correlate"):
+        np.testing.assert_array_equal(getattr(signal, name)(x[0], w[0]), getattr(scipy.signal, name)(x[0], w[0]))
+        np.testing.assert_array_equal(getattr(signal.numpy, name)(x[0], w[0]), getattr(np, name)(x[0], w[0]))
+        np.testing.assert_array_equal(getattr(ndimage, name)(x, w), getattr(scipy.ndimage, name)(x, w))
+        name = f"{name}1d"
+        np.testing.assert_array_equal(getattr(ndimage, name)(x, w[0], 0), getattr(scipy.ndimage, name)(x, w[0], 0))
 
 
 def test_documented():

@@ -157,6 +157,7 @@ def plan(given: Correlation, mask: bytes | None = None) -> Program:
     ``[[re, -im], [im, re]]``: how the parts of the result follow from those of the image.
     `outside` is the constant beyond the border, its real and its imaginary part.
     """
+    given = given.simplified()
     layout = Layout(given, mask is not None)
     runs = layout.runs(mask)
     program = Program(given.work, "x w outside y")

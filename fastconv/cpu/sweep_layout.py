@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import NamedTuple
@@ -24,8 +23,7 @@ MOST_ROWS = 4  # of sums in a tile: a vector that is loaded serves as many
 MOST_WIDER = 1.1  # columns of sums, with those that no output needs, for more registers a row
 
 
-@dataclass(frozen=True, slots=True)
-class Correlation:
+class Correlation(NamedTuple):
     """What a plan depends on: sizes, the border, and types.
 
     Attributes
@@ -85,7 +83,7 @@ class Correlation:
         if len(axes) > 1 and _idle(axes[0]):
             batch *= axes.pop(0)[0]
         columns = list(zip(*axes, strict=True))
-        return replace(self, batch=batch, **dict(zip(("size", "kernel", "outputs", "first"), columns, strict=True)))
+        return self._replace(batch=batch, **dict(zip(("size", "kernel", "outputs", "first"), columns, strict=True)))
 
 
 def _idle(axis: tuple[int, int, int, int]) -> bool:

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv.signal import fourier
 from fastconv.signal.modes import MODES, check_valid, extent
-from fastconv.signal.slide import known, slide
+from fastconv.signal.slide import finite, known, slide
 
-LITTLE = 1 << 14  # products of two signals below which NumPy is done before a kernel has started: some 15 us
+LITTLE, LITTLE_ND = 1 << 16, 1 << 9  # products below which NumPy, or SciPy, is done before a kernel starts: some 40 us
 
 
 def convolve(
@@ -90,6 +90,9 @@ def correlate(
         As `convolve`.
     """
     a, b = np.asarray(in1), np.asarray(in2)
+    if a.ndim == b.ndim == 1 and axes is None and a.size * b.size <= LITTLE and method in ("auto", "direct"):
+        if a.size >= b.size > 0 and mode in MODES:
+            return np.correlate(a, b, mode)
     b = b[(slice(None, None, -1),) * b.ndim]
     return _convolve("correlate", a, b.conj() if b.dtype.kind == "c" else b, mode, method, axes)
 
@@ -123,7 +126,8 @@ def _last_axes(op: str, a: NDArray, b: NDArray, mode: str, method: str, ndim: in
         raise ValueError(f"{op}: the second input must have {wanted}, got {b.ndim}")
     single, size = ndim == a.ndim, a.shape[a.ndim - ndim :]
     check_valid(op, mode, size, b.shape)
-    if not known(a, b) or (a.dtype.kind == b.dtype.kind == "b"):
+    little = single and ndim > 1 and a.size * b.size <= LITTLE_ND
+    if little or not known(a, b) or a.dtype.kind == b.dtype.kind == "b":
         return _by_scipy(op, a, b, mode, method, single)
     starts, outputs = extent(mode, size, b.shape)
     result = np.result_type(a, b)
@@ -138,7 +142,7 @@ def _last_axes(op: str, a: NDArray, b: NDArray, mode: str, method: str, ndim: in
         return fourier.convolve(a, b, starts, outputs, result)
     if single and b.size > a.size:
         a, b = b, a  # the sum over the smaller one
-    if single and ndim == 1 and b.dtype.kind in "fc" and not np.isfinite(b).all():
+    if single and ndim == 1 and not finite(b):
         # NumPy leaves out what lies beyond the ends; the kernel would multiply a zero by infinity.
         return np.convolve(a, b)[starts[0] : starts[0] + outputs[0]].astype(result, copy=False)
     a = a.astype(result) if result.kind == "c" != a.dtype.kind else a

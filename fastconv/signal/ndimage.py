@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastconv.signal.slide import NUMBERS, known, real_type, slide
 
 MODES = {mode: mode for mode in ("constant", "mirror", "nearest", "reflect", "wrap")} | {"grid-mirror": "reflect"}
-LITTLE = 1 << 12  # products of image and weights below which SciPy is done before a kernel has started
+LITTLE, LITTLE_1D = 1 << 14, 1 << 15  # products below which SciPy is done before a kernel has started
 NEGLIGIBLE = np.finfo(np.float64).eps  # a weight that counts as zero, and a difference of weights
 
 Output = NDArray | DTypeLike | None
@@ -167,10 +167,19 @@ def convolve1d(
 
 
 def _filter(
-    op: str, input: ArrayLike, weights: ArrayLike, output: Output, mode: str, cval: complex, origin, axes
+    op: str,
+    input: ArrayLike,
+    weights: ArrayLike,
+    output: Output,
+    mode: str,
+    cval: complex,
+    origin: int | Sequence[int],
+    axes: Sequence[int] | None,
 ) -> NDArray:
     """Correlate or convolve along some axes."""
     x, w = np.asarray(input), np.asarray(weights)
+    if x.size * w.size <= LITTLE:
+        return getattr(scipy.ndimage, op)(x, w, output, mode, cval, origin, axes=axes)
     chosen, dtype = _chosen_axes(axes, x.ndim), _output_type(output, x, w)
     given = list(origin) if np.iterable(origin) else [origin] * len(chosen)
     if not _takes(x, w, dtype, mode, cval) or not len(chosen) == len(given) == w.ndim:
@@ -197,6 +206,8 @@ def _filter_axis(
 ) -> NDArray:
     """Correlate or convolve along one axis."""
     x, w = np.asarray(input), np.asarray(weights)
+    if x.size * w.size <= LITTLE_1D:
+        return getattr(scipy.ndimage, op)(x, w, axis, output, mode, cval, origin)
     dtype = _output_type(output, x, w)
     at, k = (_turned(origin, w.size) if op == "convolve1d" else origin), w.size
     if not (_takes(x, w, dtype, mode, cval) and w.ndim == 1 and -x.ndim <= axis < x.ndim and _reaches(at, k)):
@@ -234,8 +245,8 @@ def _output_type(output: Output, x: NDArray, w: NDArray) -> np.dtype | None:
 
 
 def _takes(x: NDArray, w: NDArray, dtype: np.dtype | None, mode: str, cval: complex) -> bool:
-    """Whether the kernel takes these arguments, and is worth starting."""
-    if dtype is None or x.size * w.size <= LITTLE or not (known(x, w) and dtype.char in NUMBERS):
+    """Whether the kernel takes these arguments."""
+    if dtype is None or not (known(x, w) and dtype.char in NUMBERS):
         return False
     return isinstance(mode, str) and mode in MODES and np.isscalar(cval) and (x.dtype.kind == "c" or np.isreal(cval))
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastconv.signal.modes import MODES, extent
-from fastconv.signal.slide import known, slide
+from fastconv.signal.slide import finite, known, slide
 
-LITTLE = 1 << 14  # products below which NumPy is done before a kernel has started
+LITTLE = 1 << 16  # products below which NumPy is done before a kernel has started
 
 
 def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full") -> NDArray:
@@ -73,8 +73,7 @@ def _worthwhile(a: NDArray, v: NDArray, mode: str) -> bool:
         return False
     weights = a if a.size < v.size else v
     # NumPy leaves out what lies beyond the ends; the kernel would multiply a zero by infinity.
-    finite = weights.dtype.kind not in "fc" or np.isfinite(weights).all()
-    return finite and not a.dtype.kind == v.dtype.kind == "b"
+    return finite(weights) and not a.dtype.kind == v.dtype.kind == "b"
 
 
 def _convolve(x: NDArray, w: NDArray, mode: str) -> NDArray:
