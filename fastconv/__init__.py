@@ -35,6 +35,7 @@ _SUBMODULES = (
     "reference",
     "runtime",
     "schedule",
+    "signal",
     "testing",
     "train",
 )

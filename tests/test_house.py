@@ -20,7 +20,7 @@ MAX_FUNCTION_LINES = 60
 LAYERS = (
     {"geometry", "arrays", "arguments", "runtime", "jit"},
     {"cpu"},
-    {"ops"},
+    {"ops", "signal"},
     {"init", "layers"},
     {"models", "data", "interop", "optim", "schedule"},
     {"train", "bench"},

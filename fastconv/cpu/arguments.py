@@ -20,7 +20,7 @@ REALS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float6
 class Args(types.Type):
     """Block of 8-byte arguments of a kernel, read by name; `real` is the type for which the kernel is compiled."""
 
-    def __init__(self, real: types.Float, fields: tuple[tuple[str, str], ...]):
+    def __init__(self, real: types.Number, fields: tuple[tuple[str, str], ...]):
         self.real, self.fields = real, fields
         super().__init__(name=f"args({real}, {fields})")
 

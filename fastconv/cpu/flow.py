@@ -39,6 +39,20 @@ def when(b: ir.IRBuilder, condition: ir.Value, values: Values, body: Callable[..
     return _joined(b, after, (before, values), (end, new))
 
 
+def choose(b: ir.IRBuilder, case: ir.Value, values: Values, bodies: list[Callable[..., Values]]) -> Values:
+    """Emit ``values = bodies[case](values)``; other cases leave them as they are."""
+    before, after = b.block, b.append_basic_block("chosen")
+    switch, ways = b.switch(case, after), [(before, values)]
+    for k, body in enumerate(bodies):
+        inside = b.append_basic_block(f"case{k}")
+        switch.add_case(I64(k), inside)
+        b.position_at_end(inside)
+        new = body(values)
+        ways.append((b.block, new))
+        b.branch(after)
+    return _joined(b, after, *ways)
+
+
 def _joined(b: ir.IRBuilder, block: ir.Block, *ways: tuple[ir.Block, Values]) -> Values:
     b.position_at_end(block)
     joined = [b.phi(value.type) for value in ways[0][1]]

@@ -30,6 +30,8 @@ from fastconv.cpu.arguments import REALS, Args, TwinArgs
 from fastconv.cpu.denormals import FLUSH, float_control, set_float_control
 from fastconv.cpu.simd import I64, primitive
 
+NUMBERS = REALS | {np.dtype(np.int32): types.int32, np.dtype(np.int64): types.int64}  # what a program may compute in
+
 SCRATCH_STEPS = {"worker_step", "buffer_step"}  # arguments that say how far each worker's scratch memory lies apart
 
 # ---- kernels ---------------------------------------------------------------------------------------------------
@@ -46,7 +48,7 @@ class Kernel:
     def address(self, dtype: np.dtype) -> int:
         """Address of the compiled C function."""
         if dtype not in self._compiled:
-            args = Args(REALS[dtype], self.fields)
+            args = Args(NUMBERS[dtype], self.fields)
             self._compiled[dtype] = jit.entry(self.function, signature(types.void, args, types.int64, types.int64))
         return self._compiled[dtype].address
 
@@ -198,7 +200,7 @@ class Program:
     Parameters
     ----------
     dtype : dtype
-        float32 or float64.
+        float32 or float64; int32 or int64 for kernels of sums of integers.
     arrays : str
         Names of the arrays of a call, in order; ``program.x`` is then `x`'s address as an argument of a step.
     """

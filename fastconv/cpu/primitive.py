@@ -22,9 +22,10 @@ I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 ELEMENTS = {
     types.float32: ir.FloatType(),
     types.float64: ir.DoubleType(),
-    types.int32: I32,
-    types.int64: I64,
-    types.uint8: ir.IntType(8),
+    **dict.fromkeys((types.int8, types.uint8), ir.IntType(8)),
+    **dict.fromkeys((types.int16, types.uint16), ir.IntType(16)),
+    **dict.fromkeys((types.int32, types.uint32), I32),
+    **dict.fromkeys((types.int64, types.uint64), I64),
 }
 
 

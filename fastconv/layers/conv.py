@@ -83,7 +83,7 @@ class Conv2d(Packable):
         return ConvGeometry.make(type(self).__name__, x_shape, w_shape, None, *options, ndim=self.axes)
 
     def pack(self) -> None:
-        """See `Packable.pack`. Weights of other numbers of axes, or with a border that is stored, are left as they are."""
+        """See `Packable.pack`. Weights along other numbers of axes, or with stored borders, are left as they are."""
         if self.axes == 2 and self.padding_mode == "zeros":
             super().pack()
 
