@@ -11,7 +11,8 @@ import numpy as np
 
 from fastconv.testing import CASES, ConvCase, PoolCase
 
-CONV_PASSES, BOTH, STEP = ("forward", "dx", "dw"), ("forward", "dx"), ("step",)
+CONV_PASSES, BOTH, STEP = ("forward", "prepacked", "dx", "dw"), ("forward", "dx"), ("step",)
+INFERENCE = ("forward", "prepacked")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,21 @@ class TrainingCase:
 
 
 @dataclass(frozen=True)
+class InferenceCase:
+    """What a network gives for one batch, its batch normalisation folded into the layers before it.
+
+    Attributes
+    ----------
+    id, model, x
+        As of a `TrainingCase`.
+    """
+
+    id: str
+    model: str
+    x: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the comparison.
 
@@ -57,8 +73,8 @@ class Row:
     kind : str
         The work that it belongs to in summaries.
     work : str
-        What is called: 'conv2d', 'max_pool2d', 'avg_pool2d', 'batch_norm' or 'training'.
-    case : ConvCase, PoolCase, NormCase or TrainingCase
+        What is called: 'conv2d', 'max_pool2d', 'avg_pool2d', 'batch_norm', 'inference' or 'training'.
+    case : ConvCase, PoolCase, NormCase, InferenceCase or TrainingCase
     passes : tuple of str
     """
 
@@ -122,12 +138,20 @@ TRAININGS = (
 )
 
 
+INFERENCES = tuple(
+    InferenceCase(f"{title} at 224, batch {batch}", model, (batch, 3, 224, 224))
+    for title, model in (("ResNet-18", "resnet18"), ("MobileNet-v2", "mobilenet_v2"))
+    for batch in (1, 8)
+)
+
+
 def fixed_rows() -> list[Row]:
-    """List what every comparison holds: the network layers of `fastconv.testing.CASES`, pooling, norm and training."""
+    """List what every comparison holds: network layers of `fastconv.testing.CASES`, pooling, norm, and networks."""
     rows = conv_rows(case for case in CASES["conv2d"] if case.network)
     rows += [Row(f"max {case.id}", "pooling", "max_pool2d", case, BOTH) for case in POOLS]
     rows += [Row(f"average {case.id}", "pooling", "avg_pool2d", case, BOTH) for case in POOLS]
     rows += [Row(case.id, "norm + ReLU", "batch_norm", case, BOTH) for case in NORMS]
+    rows += [Row(case.id, "inference", "inference", case, INFERENCE) for case in INFERENCES]
     return rows + [Row(case.id, "training step", "training", case, STEP) for case in TRAININGS]
 
 
@@ -137,8 +161,8 @@ def operands(row: Row) -> tuple[np.ndarray | None, ...]:
     Returns
     -------
     tuple of ndarray or None
-        Of a convolution x, w, b, dy; of pooling x, dy; of batch norm x, weight, bias, residual, dy; of training x and
-        labels.
+        Of a convolution x, w, b, dy; of pooling x, dy; of batch norm x, weight, bias, residual, dy; of inference x; of
+        training x and labels.
     """
     rng = np.random.default_rng(0)
 
@@ -152,6 +176,8 @@ def operands(row: Row) -> tuple[np.ndarray | None, ...]:
         channels = case.x[1:2]
         residual = draw(case.x) if case.residual else None
         return _away_from_kink(draw(case.x), draw(channels), draw(channels), residual, draw(case.x))
+    if row.work == "inference":
+        return (draw(case.x),)
     if row.work == "training":
         return draw(case.x), rng.integers(0, case.classes, case.x[0])
     return draw(case.x), draw((*case.x[:2], *case.geometry.output_size))

@@ -7,6 +7,8 @@ from math import prod
 
 import numpy as np
 
+from fastconv.bench import network_truth
+from fastconv.bench.network import build
 from fastconv.bench.rows import Row, operands
 from fastconv.geometry import Window
 
@@ -70,8 +72,9 @@ def conv2d(row: Row) -> Results:
             image[index] += back[:, *place]
         dx[n] = _unpadded(image, window, geometry.input_size)
     if b is None:
-        return {"forward": [y], "dx": [dx], "dw": [dw.reshape(w.shape)]}
-    return {"forward": [y + b[:, None, None]], "dx": [dx], "dw": [dw.reshape(w.shape), dy.sum((0, 2, 3))]}
+        return {"forward": [y], "prepacked": [y], "dx": [dx], "dw": [dw.reshape(w.shape)]}
+    y += b[:, None, None]
+    return {"forward": [y], "prepacked": [y], "dx": [dx], "dw": [dw.reshape(w.shape), dy.sum((0, 2, 3))]}
 
 
 def max_pool2d(row: Row) -> Results:
@@ -116,6 +119,12 @@ def batch_norm(row: Row) -> Results:
     return {"forward": [y], "dx": gradients if residual is None else [*gradients, slope]}
 
 
+def inference(row: Row) -> Results:
+    """Compute the network as it is, batch normalisation and all."""
+    y = network_truth.evaluate(build(row), *operands(row))
+    return {"forward": [y], "prepacked": [y]}
+
+
 def training(row: Row) -> Results:
     """Give the number of parameters: a step has nothing else that all networks of a name share."""
     return {"step": [np.array([float(row.case.parameters)])]}
@@ -126,5 +135,6 @@ TRUTH: dict[str, Callable[[Row], Results]] = {
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
     "batch_norm": batch_norm,
+    "inference": inference,
     "training": training,
 }
