@@ -11,7 +11,12 @@ from fastconv.bench.rounds import Result
 from fastconv.bench.summary import BEST, fastest, ratio, ratio_text, short_name
 
 WON, LOST, INK, FAINT = "#1b7f5c", "#c8553d", "#222222", "#d9d9d9"
-PANELS = {"forward": ("forward", "step"), "gradient of the input": ("dx",), "gradient of the weights": ("dw",)}
+PANELS = {
+    "forward": ("forward", "step"),
+    "forward, weights packed once": ("prepacked",),
+    "gradient of the input": ("dx",),
+    "gradient of the weights": ("dw",),
+}
 ROW_INCHES = 0.19
 
 Place = tuple[str, str]  # kind, name

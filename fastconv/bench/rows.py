@@ -12,6 +12,7 @@ import numpy as np
 from fastconv.testing import CASES, ConvCase, ConvTransposeCase, PoolCase
 
 CONV_PASSES, BOTH, STEP = ("forward", "dx", "dw"), ("forward", "dx"), ("step",)
+PLANE_PASSES, INFERENCE = ("forward", "prepacked", "dx", "dw"), ("forward", "prepacked")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,21 @@ class TrainingCase:
 
 
 @dataclass(frozen=True)
+class InferenceCase:
+    """What a network gives for one batch, its batch normalisation folded into the layers before it.
+
+    Attributes
+    ----------
+    id, model, x
+        As of a `TrainingCase`.
+    """
+
+    id: str
+    model: str
+    x: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the comparison.
 
@@ -58,8 +74,8 @@ class Row:
         The work that it belongs to in summaries.
     work : str
         What is called: 'conv2d', 'conv_nd' for one or three axes, 'conv_transpose', 'max_pool2d', 'avg_pool2d',
-        'batch_norm' or 'training'.
-    case : ConvCase, ConvTransposeCase, PoolCase, NormCase or TrainingCase
+        'batch_norm', 'inference' or 'training'.
+    case : ConvCase, ConvTransposeCase, PoolCase, NormCase, InferenceCase or TrainingCase
     passes : tuple of str
     """
 
@@ -99,8 +115,11 @@ def kind_of(case: ConvCase) -> str:
 
 def conv_rows(cases: Iterable[ConvCase]) -> list[Row]:
     """Make a row of each convolution."""
+    of_planes, others = ("conv2d", PLANE_PASSES), ("conv_nd", CONV_PASSES)
     return [
-        Row(case.id, kind_of(case), "conv2d" if len(case.x) == 4 else "conv_nd", case, CONV_PASSES) for case in cases
+        Row(case.id, kind_of(case), work, case, passes)
+        for case in cases
+        for work, passes in [of_planes if len(case.x) == 4 else others]
     ]
 
 
@@ -132,13 +151,21 @@ TRAININGS = (
 )
 
 
+INFERENCES = tuple(
+    InferenceCase(f"{title} at 224, batch {batch}", model, (batch, 3, 224, 224))
+    for title, model in (("ResNet-18", "resnet18"), ("MobileNet-v2", "mobilenet_v2"))
+    for batch in (1, 8)
+)
+
+
 def fixed_rows() -> list[Row]:
-    """List what every comparison holds: the network layers of `fastconv.testing.CASES`, pooling, norm and training."""
+    """List what every comparison holds: network layers of `fastconv.testing.CASES`, pooling, norm, and networks."""
     rows = [row for op in ("conv2d", "conv1d", "conv3d") for row in conv_rows(filter(_of_network, CASES[op]))]
     rows += transpose_rows(filter(_of_network, CASES["conv_transpose"]))
     rows += [Row(f"max {case.id}", "pooling", "max_pool2d", case, BOTH) for case in POOLS]
     rows += [Row(f"average {case.id}", "pooling", "avg_pool2d", case, BOTH) for case in POOLS]
     rows += [Row(case.id, "norm + ReLU", "batch_norm", case, BOTH) for case in NORMS]
+    rows += [Row(case.id, "inference", "inference", case, INFERENCE) for case in INFERENCES]
     return rows + [Row(case.id, "training step", "training", case, STEP) for case in TRAININGS]
 
 
@@ -152,8 +179,8 @@ def operands(row: Row) -> tuple[np.ndarray | None, ...]:
     Returns
     -------
     tuple of ndarray or None
-        Of a convolution x, w, b, dy; of pooling x, dy; of batch norm x, weight, bias, residual, dy; of training x and
-        labels.
+        Of a convolution x, w, b, dy; of pooling x, dy; of batch norm x, weight, bias, residual, dy; of inference x; of
+        training x and labels.
     """
     rng = np.random.default_rng(0)
 
@@ -167,6 +194,8 @@ def operands(row: Row) -> tuple[np.ndarray | None, ...]:
         channels = case.x[1:2]
         residual = draw(case.x) if case.residual else None
         return _away_from_kink(draw(case.x), draw(channels), draw(channels), residual, draw(case.x))
+    if row.work == "inference":
+        return (draw(case.x),)
     if row.work == "training":
         return draw(case.x), rng.integers(0, case.classes, case.x[0])
     return draw(case.x), draw((*case.x[:2], *case.geometry.output_size))

@@ -11,7 +11,7 @@ from fastconv.bench.rounds import Result
 
 BEST, LAYOUT = "best peer", "better layout"
 LAYOUTS = ("torch", "torch-channels-last")
-ORDER = {"forward": 0, "dx": 1, "dw": 2, "step": 3}
+ORDER = {"forward": 0, "prepacked": 1, "dx": 2, "dw": 3, "step": 4}
 
 
 def fastest(result: Result, peer: str) -> str | None:

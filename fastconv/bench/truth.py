@@ -7,6 +7,8 @@ from math import prod
 
 import numpy as np
 
+from fastconv.bench import network_truth
+from fastconv.bench.network import build
 from fastconv.bench.rows import Row, operands
 from fastconv.geometry import ConvGeometry, Window
 
@@ -61,9 +63,10 @@ def conv_transpose(row: Row) -> Results:
 
 def _with_bias(y: np.ndarray, dx: np.ndarray, dw: np.ndarray, b: np.ndarray | None, dy: np.ndarray) -> Results:
     if b is None:
-        return {"forward": [y], "dx": [dx], "dw": [dw]}
+        return {"forward": [y], "prepacked": [y], "dx": [dx], "dw": [dw]}
     spatial = tuple(range(2, y.ndim))
-    return {"forward": [y + b.reshape(-1, *[1] * len(spatial))], "dx": [dx], "dw": [dw, dy.sum((0, *spatial))]}
+    y += b.reshape(-1, *[1] * len(spatial))
+    return {"forward": [y], "prepacked": [y], "dx": [dx], "dw": [dw, dy.sum((0, *spatial))]}
 
 
 def _convolution(
@@ -133,6 +136,12 @@ def batch_norm(row: Row) -> Results:
     return {"forward": [y], "dx": gradients if residual is None else [*gradients, slope]}
 
 
+def inference(row: Row) -> Results:
+    """Compute the network as it is, batch normalisation and all."""
+    y = network_truth.evaluate(build(row), *operands(row))
+    return {"forward": [y], "prepacked": [y]}
+
+
 def training(row: Row) -> Results:
     """Give the number of parameters: a step has nothing else that all networks of a name share."""
     return {"step": [np.array([float(row.case.parameters)])]}
@@ -145,5 +154,6 @@ TRUTH: dict[str, Callable[[Row], Results]] = {
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
     "batch_norm": batch_norm,
+    "inference": inference,
     "training": training,
 }

@@ -38,7 +38,7 @@ class Packed:
         Read-only.
     """
 
-    def __init__(self, w: np.ndarray, b: np.ndarray | None):
+    def __init__(self, w: np.ndarray, b: np.ndarray | None = None):
         self.w, self.b = (None if array is None else _frozen(array) for array in reals(self.op, w=w, b=b))
         self._plans: dict[Hashable, tuple[Program, np.ndarray, tuple[int, ...]]] = {}
         self._copies: dict[tuple, np.ndarray] = {}
@@ -121,8 +121,9 @@ class PackedLinear(Packed):
         """Return what `linear` returns, to the bit."""
         (x,) = reals(self.op, x=x)
         outputs, inputs = self.w.shape
-        if x.ndim < 1 or x.shape[-1] != inputs or x.dtype is not self.w.dtype:
+        if x.dtype is not self.w.dtype:
             reals(self.op, x=x, w=self.w)
+        if x.ndim < 1 or x.shape[-1] != inputs:
             raise ValueError(f"{self.op}: x must have shape (..., {inputs}), got {x.shape}")
         y = runtime.empty((*x.shape[:-1], outputs), x.dtype)
         if y.size:

@@ -44,7 +44,10 @@ class Contender:
         work = getattr(self, row.work, None)
         if work is None:
             raise Declined("not compared")
-        return work(row)
+        runs = work(row)
+        if "prepacked" in row.passes:  # who has no other form shows the one it has
+            runs.setdefault("prepacked", runs["forward"])
+        return runs
 
     def arrays(self, result: Any) -> list[np.ndarray]:
         """Return what a pass gave as NCHW arrays: y; dx; dw and db."""

@@ -8,9 +8,11 @@ import numpy as np
 
 import fastconv
 from fastconv.bench.contenders.base import Contender, Declined, Runs
+from fastconv.bench.network import folded
 from fastconv.bench.rows import Row, operands
-from fastconv.layers import Arena
+from fastconv.layers import Arena, prepack
 from fastconv.models import MODELS
+from fastconv.ops.packed import PackedConv2d
 from fastconv.optim import SGD
 
 
@@ -24,7 +26,7 @@ def _op(name: str) -> tuple[Callable, Callable]:
 class Fastconv(Contender):
     """See the package."""
 
-    form = "weights packed and transformed in every call"
+    form = "weights packed and transformed in every call; once in the passes 'prepacked'"
 
     def __init__(self, threads: int):
         fastconv.set_num_threads(threads)
@@ -38,11 +40,15 @@ class Fastconv(Contender):
         def gradients(*needs: bool):
             return convolve_backward(dy, x, w, b, **options, needs=needs)
 
-        return {
+        runs = {
             "forward": lambda: convolve(x, w, b, **options),
             "dx": lambda: gradients(True, False, False),
             "dw": lambda: gradients(False, True, b is not None),
         }
+        if "prepacked" in row.passes:
+            packed = PackedConv2d(w, b, **options)
+            runs["prepacked"] = lambda: packed(x)
+        return runs
 
     conv_nd = conv_transpose = conv2d
 
@@ -74,6 +80,12 @@ class Fastconv(Contender):
             "forward": lambda: norm(*arguments, **options, return_saved=True)[0],
             "dx": lambda: norm_backward(dy, *arguments, **options, saved=saved),
         }
+
+    def inference(self, row: Row) -> Runs:
+        """Batch normalisation folded; weights packed in every call, or once."""
+        (x,), model = operands(row), folded(row)
+        packed = prepack(model)
+        return {"forward": lambda: model(x), "prepacked": lambda: packed(x)}
 
     def training(self, row: Row) -> Runs:
         """One step of SGD with momentum."""

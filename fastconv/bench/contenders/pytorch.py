@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
 
 from fastconv.bench.contenders.base import Contender, Declined, Runs, even_padding
 from fastconv.bench.contenders.pytorch_networks import NETWORKS
+from fastconv.bench.network import build
 from fastconv.bench.rows import Row, operands
 from fastconv.geometry import Window
 
@@ -101,6 +103,22 @@ class PyTorch(Contender):
             "forward": lambda: forward(*inputs),
             "dx": lambda: torch.autograd.grad(y, used, dy, retain_graph=True),
         }
+
+    def inference(self, row: Row) -> Runs:
+        """Batch normalisation folded by torch.fx, as `torch.fx.experimental.optimization.fuse` does; then eager."""
+        (x,) = self.tensors(row)
+        model = NETWORKS[row.case.model](1000).eval()
+        state = {name: array for name, array in build(row).state_dict().items() if array.ndim}
+        own = [tensor for name, tensor in model.state_dict().items() if tensor.dim()]
+        for tensor, array in zip(own, state.values(), strict=True):  # layers and their order are the same
+            tensor.copy_(torch.from_numpy(array).reshape(tensor.shape))
+        model = fuse(model).to(memory_format=self.layout)
+
+        @torch.inference_mode()
+        def forward() -> Tensor:
+            return model(x)
+
+        return {"forward": forward}
 
     def training(self, row: Row) -> Runs:
         """One step of SGD with momentum."""
