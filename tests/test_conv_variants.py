@@ -5,6 +5,7 @@ import pytest
 from test_ops import DTYPES, Call, check_against_specification, every_dtype, with_specials
 
 from fastconv import ops, reference
+from fastconv.layers import Conv1d, Conv3d, ConvTranspose2d, DeformConv2d, ReLU, Sequential, prepack
 from fastconv.testing import (
     CONV1D_CASES,
     CONV3D_CASES,
@@ -101,6 +102,20 @@ def test_transpose_leads_back(rng):
     back = ops.conv_transpose2d(y, w, **options, output_padding=(0, 2))
     assert back.shape == x.shape
     np.testing.assert_allclose(np.vdot(ops.conv2d(x, w, **options), y), np.vdot(x, back), rtol=1e-12)
+
+
+@pytest.mark.parametrize("layer", [Conv1d, Conv3d, DeformConv2d, ConvTranspose2d], ids=lambda layer: layer.__name__)
+def test_layers_before_a_relu_keep_it(layer, rng):
+    """Whether they take it into their own pass, or cannot."""
+    convolution = layer(3, 4, 3, rng=0)
+    x = rng.standard_normal((2, 3, 6, 5, 4)[: 2 + layer.axes], np.float32)
+    model = Sequential(convolution, ReLU())
+    np.testing.assert_array_equal(model(x), np.maximum(convolution(x), 0))
+    np.testing.assert_array_equal(prepack(model)(x), model(x))
+    y, backward = model.forward(x)
+    dx = backward(np.ones_like(y))
+    y, through = convolution.forward(x)
+    np.testing.assert_array_equal(through((y > 0).astype(np.float32)), dx)
 
 
 def test_separable_is_two_convolutions(rng):
