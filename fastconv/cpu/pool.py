@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from fastconv.cpu import pool_places, pool_planes, pool_slices, pool_sliding, pool_sliding_backward, pool_windows
 from fastconv.cpu.loop import At, Kernel, Program
-from fastconv.cpu.simd import VECTOR_BYTES
 from fastconv.cpu.taps import backward_view, forward_view
 from fastconv.geometry import PoolGeometry, Window
 
@@ -128,9 +127,6 @@ def add_pooling(program: Program, geometry: PoolGeometry, backward: bool, kernel
     of_planes, sliding, of_all = kernels
     if _is_plane(geometry):
         tasks, sizes = _planes(geometry)
-        if not backward:
-            lanes = VECTOR_BYTES // program.dtype.itemsize
-            sizes["rows"], sizes["step"] = program.worker_workspace(lanes * lanes)
         program.add(of_planes, tasks, **sizes, **arguments)
     elif _slides(geometry):
         shape, tasks, sizes = _sliding(geometry, backward)

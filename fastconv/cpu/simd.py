@@ -41,10 +41,8 @@ from fastconv.cpu.simd_lanes import (
     deinterleave,
     interleave,
     largest_lane,
-    maxima_of_rows,
     permute,
     sum_lanes,
-    sums_of_rows,
     transpose,
     transpose_finished,
 )
@@ -86,7 +84,6 @@ __all__ = [
     "load_beside",
     "load_strided",
     "mangled",
-    "maxima_of_rows",
     "permute",
     "prefetch",
     "prefetch_to_write",
@@ -99,7 +96,6 @@ __all__ = [
     "store_strided",
     "stream",
     "sum_lanes",
-    "sums_of_rows",
     "transpose",
     "transpose_finished",
 ]

@@ -60,39 +60,6 @@ def largest_lane(x):
     return x.max()
 
 
-def _row_types(p, step):
-    return (vector_of(p), p, types.int64) if are(Pointer, p) and are(types.Integer, step) else None
-
-
-def _emit_rows(combine: Callable) -> Callable:
-    def emit(b, sig, p, step):
-        vector, zero = sig.return_type, ir.Constant(I64, 0)
-        load = signature(vector, sig.args[0], types.int64)
-        rows = [emit_load(b, load, address(b, p, b.mul(step, ir.Constant(I64, i))), zero) for i in range(vector.lanes)]
-        even, odd = (list(range(start, 2 * vector.lanes, 2)) for start in (0, 1))
-        while len(rows) > 1:  # neighbouring lanes of two rows: those of the first come first
-            pairs = zip(rows[::2], rows[1::2], strict=True)
-            rows = [combine(b, shuffle(b, x, y, even), shuffle(b, x, y, odd)) for x, y in pairs]
-        return rows[0]
-
-    return emit
-
-
-@primitive(_row_types, _emit_rows(lambda b, x, y: b.fadd(x, y)))
-def sums_of_rows(p: TwinPointer, step: int):
-    """Sum of each of as many rows as there are lanes, `step` elements apart and a register long."""
-    rows = [p.read(i * step, None, 0) for i in range(p.lanes)]
-    while len(rows[0]) > 1:
-        rows = [row[::2] + row[1::2] for row in rows]
-    return np.concatenate(rows)
-
-
-@primitive(_row_types, _emit_rows(lambda b, x, y: b.select(b.fcmp_ordered(">", y, x), y, x)))
-def maxima_of_rows(p: TwinPointer, step: int):
-    """Largest lane of each of as many rows as there are lanes, none of which may be NaN."""
-    return np.array([p.read(i * step, None, 0).max() for i in range(p.lanes)])
-
-
 # ---- lanes that change places ----------------------------------------------------------------------------------
 
 
