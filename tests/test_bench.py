@@ -14,7 +14,17 @@ from fastconv.bench import contenders, plot, record, rounds, session, summary, t
 from fastconv.bench.contenders import CONTENDERS, PEERS, US, Entry
 from fastconv.bench.layers_file import read_layers
 from fastconv.bench.rounds import Player, Result, Unable
-from fastconv.bench.rows import KINDS, NormCase, Row, conv_rows, fixed_rows, kind_of, operands, transpose_rows
+from fastconv.bench.rows import (
+    KINDS,
+    ONE_ARRAY,
+    NormCase,
+    Row,
+    conv_rows,
+    fixed_rows,
+    kind_of,
+    operands,
+    transpose_rows,
+)
 from fastconv.bench.session import Session
 from fastconv.bench.shapes import FAMILIES, MOST_ELEMENTS, sample
 from fastconv.cli import main
@@ -154,6 +164,23 @@ def test_truth_of_pooling_is_what_fastconv_gives_in_float64(case, name):
     expected = truth.TRUTH[name](row)
     assert truth.error([getattr(ops, name)(x, **options)], expected["forward"]) < 1e-13
     assert truth.error([getattr(ops, f"{name}_backward")(dy, x, **options)], expected["dx"]) < 1e-13
+
+
+SMALL_RESIZES = [
+    case
+    for case in CASES["windows"] + CASES["resample"]
+    if case.op in ONE_ARRAY and not case.network and case.x[0] and not case.options.get("ceil_mode")
+]
+
+
+@pytest.mark.parametrize("case", SMALL_RESIZES, ids=lambda case: f"{case.op}-{case.id}")
+def test_truth_of_operations_on_one_array_is_what_fastconv_gives_in_float64(case):
+    row = Row(case.id, ONE_ARRAY[case.op], "one_array", case, ("forward", "dx"))
+    x, dy = (array.astype(np.float64) for array in operands(row))
+    expected = truth.TRUTH["one_array"](row)
+    assert truth.error([getattr(ops, case.op)(x, **case.options)], expected["forward"]) < 1e-13
+    dx = getattr(ops, f"{case.op}_backward")(dy, x, **case.options)
+    assert truth.error([dx], expected["dx"]) < 1e-12
 
 
 @pytest.mark.parametrize("residual", [False, True])

@@ -16,7 +16,6 @@ from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.simd import (
     address_of,
     deinterleave,
-    fetch,
     fma,
     head,
     interleave,
@@ -26,6 +25,7 @@ from fastconv.cpu.simd import (
     load,
     load_beside,
     load_strided,
+    permute,
     prefetch,
     prefetch_to_write,
     select,
@@ -135,10 +135,16 @@ def moves(args, task, slot):
     out[4 * n + 2] = (args.x + 5)[args.k]
     args.wide[0] = address_of(args.x + args.k) - address_of(args.x)
     args.wide[1] = n
-    fetch(address_of(args.x))
     prefetch(args.x, args.k)
     prefetch_to_write(args.x, args.k)
     stream(out, 5 * n, y)
+
+
+@kernel(**ARRAYS, n="int", k="int")
+def picks(args, task, slot):
+    n, places = lanes(args.x), load_beside(args.mid, 0, args.x, head(args.x, lanes(args.x)))
+    store(args.out, 0, permute(load(args.x, 0), load(args.y, 0), places))
+    store(args.wide, 0, permute(places, load_beside(args.small, 0, args.x, head(args.x, n)), places))
 
 
 @kernel(**ARRAYS, n="int", k="int")
@@ -148,7 +154,7 @@ def squares(args, task, slot):
     transpose(args.x, n + 3, args.n, read, args.out + 5, n + 1, args.k + 2, write)
 
 
-KERNELS = {"values": values, "masks": masks, "integers": integers, "moves": moves, "squares": squares}
+KERNELS = {"values": values, "masks": masks, "integers": integers, "moves": moves, "picks": picks, "squares": squares}
 
 
 def draw(dtype, seed):
@@ -220,7 +226,7 @@ def test_every_primitive_is_tested():
     text = Path(__file__).read_text()
     for module in (simd_memory, simd_lanes, simd, simd_math):
         functions = (f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == module.__name__)
-        names = {f.__name__ for f in functions} - {"emit_load", "emit_store", "polynomial"}
+        names = {f.__name__ for f in functions} - {"ask_for", "emit_load", "emit_store", "polynomial"}
         untested = {name for name in names if f" {name}(" not in text and f"simd_math.{name}" not in text}
         assert not {name for name in untested if not name.startswith("_")}
 

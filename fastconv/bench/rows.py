@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.testing import CASES, ConvCase, ConvTransposeCase, PoolCase
+from fastconv.geometry import AdaptiveGeometry, PoolGeometry, ResampleGeometry
+from fastconv.testing import CASES, ConvCase, ConvTransposeCase, OpCase, PoolCase
 
 CONV_PASSES, BOTH, STEP = ("forward", "dx", "dw"), ("forward", "dx"), ("step",)
 PLANE_PASSES, INFERENCE = ("forward", "prepacked", "dx", "dw"), ("forward", "prepacked")
@@ -74,8 +75,8 @@ class Row:
         The work that it belongs to in summaries.
     work : str
         What is called: 'conv2d', 'conv_nd' for one or three axes, 'conv_transpose', 'max_pool2d', 'avg_pool2d',
-        'batch_norm', 'inference' or 'training'.
-    case : ConvCase, ConvTransposeCase, PoolCase, NormCase, InferenceCase or TrainingCase
+        'one_array', 'batch_norm', 'inference' or 'training'.
+    case : ConvCase, ConvTransposeCase, PoolCase, OpCase, NormCase, InferenceCase or TrainingCase
     passes : tuple of str
     """
 
@@ -157,6 +158,33 @@ INFERENCES = tuple(
     for batch in (1, 8)
 )
 
+# Operations on one array, by the kind of work that they are: those of which `truth` knows a plain form.
+ONE_ARRAY = {
+    "max_pool1d": "pooling 1D",
+    "avg_pool1d": "pooling 1D",
+    "max_pool3d": "pooling 3D",
+    "avg_pool3d": "pooling 3D",
+    "adaptive_avg_pool2d": "adaptive pooling",
+    "adaptive_avg_pool3d": "adaptive pooling",
+    "interpolate": "interpolation",
+}
+
+
+def one_array_rows() -> list[Row]:
+    """Make a row of each network layer that pools along one or three axes, pools to a size, or interpolates."""
+    cases = (case for case in CASES["windows"] + CASES["resample"] if case.network and case.op in ONE_ARRAY)
+    return [Row(f"{case.op} {case.id}", ONE_ARRAY[case.op], "one_array", case, BOTH) for case in cases]
+
+
+def one_array_geometry(case: OpCase) -> PoolGeometry | AdaptiveGeometry | ResampleGeometry:
+    """Return all sizes of an operation on one array."""
+    ndim, options = len(case.x) - 2, dict(case.options)
+    if case.op == "interpolate":
+        return ResampleGeometry.make(case.op, case.x, **options)
+    if case.op.startswith("adaptive"):
+        return AdaptiveGeometry.make(case.op, case.x, **options, ndim=ndim)
+    return PoolGeometry.make(case.op, case.x, options.pop("kernel_size"), **options, ndim=ndim)
+
 
 def fixed_rows() -> list[Row]:
     """List what every comparison holds: network layers of `fastconv.testing.CASES`, pooling, norm, and networks."""
@@ -164,6 +192,7 @@ def fixed_rows() -> list[Row]:
     rows += transpose_rows(filter(_of_network, CASES["conv_transpose"]))
     rows += [Row(f"max {case.id}", "pooling", "max_pool2d", case, BOTH) for case in POOLS]
     rows += [Row(f"average {case.id}", "pooling", "avg_pool2d", case, BOTH) for case in POOLS]
+    rows += one_array_rows()
     rows += [Row(case.id, "norm + ReLU", "batch_norm", case, BOTH) for case in NORMS]
     rows += [Row(case.id, "inference", "inference", case, INFERENCE) for case in INFERENCES]
     return rows + [Row(case.id, "training step", "training", case, STEP) for case in TRAININGS]
@@ -179,8 +208,8 @@ def operands(row: Row) -> tuple[np.ndarray | None, ...]:
     Returns
     -------
     tuple of ndarray or None
-        Of a convolution x, w, b, dy; of pooling x, dy; of batch norm x, weight, bias, residual, dy; of inference x; of
-        training x and labels.
+        Of a convolution x, w, b, dy; of pooling and interpolation x, dy; of batch norm x, weight, bias, residual, dy;
+        of inference x; of training x and labels.
     """
     rng = np.random.default_rng(0)
 
@@ -198,7 +227,8 @@ def operands(row: Row) -> tuple[np.ndarray | None, ...]:
         return (draw(case.x),)
     if row.work == "training":
         return draw(case.x), rng.integers(0, case.classes, case.x[0])
-    return draw(case.x), draw((*case.x[:2], *case.geometry.output_size))
+    geometry = one_array_geometry(case) if row.work == "one_array" else case.geometry
+    return draw(case.x), draw(geometry.y_shape)
 
 
 def _away_from_kink(

@@ -9,8 +9,8 @@ import numpy as np
 
 from fastconv.bench import network_truth
 from fastconv.bench.network import build
-from fastconv.bench.rows import Row, operands
-from fastconv.geometry import ConvGeometry, Window
+from fastconv.bench.rows import Row, one_array_geometry, operands
+from fastconv.geometry import ConvGeometry, PoolGeometry, Window
 
 Results = dict[str, list[np.ndarray]]  # of each pass: y; dx; dw and db
 
@@ -32,7 +32,8 @@ def is_right(row: Row, found: float) -> bool:
 
 
 def _padded(x: np.ndarray, window: Window, value: float = 0.0) -> np.ndarray:
-    return np.pad(x, [(0, 0)] * (x.ndim - 2) + list(window.padding), constant_values=value)
+    pairs = [(0, 0)] * (x.ndim - window.ndim) + list(window.padding)
+    return np.pad(x, pairs, constant_values=value)
 
 
 def _unpadded(x: np.ndarray, window: Window, size: tuple[int, ...]) -> np.ndarray:
@@ -94,9 +95,13 @@ def _convolution(
     return y, dx, dw.reshape(w.shape)
 
 
+def _pool_geometry(row: Row) -> PoolGeometry:
+    return one_array_geometry(row.case) if row.work == "one_array" else row.case.geometry
+
+
 def max_pool2d(row: Row) -> Results:
     """Keep the largest element of each window, the first of equals, and send the gradient there."""
-    geometry = row.case.geometry
+    geometry = _pool_geometry(row)
     window, (x, dy) = geometry.window, (array.astype(np.float64) for array in operands(row))
     padded, taps = _padded(x, window, -np.inf), list(_taps(window, geometry.output_size))
     y, winner = np.full(dy.shape, -np.inf), np.zeros(dy.shape, np.int64)
@@ -111,7 +116,7 @@ def max_pool2d(row: Row) -> Results:
 
 def avg_pool2d(row: Row) -> Results:
     """Add up each window, padding included."""
-    geometry = row.case.geometry
+    geometry = _pool_geometry(row)
     window, (x, dy) = geometry.window, (array.astype(np.float64) for array in operands(row))
     padded, places = _padded(x, window), prod(window.kernel)
     y, dx = np.zeros(dy.shape), np.zeros(padded.shape)
@@ -119,6 +124,42 @@ def avg_pool2d(row: Row) -> Results:
         y += padded[index] / places
         dx[index] += dy / places
     return {"forward": [y], "dx": [_unpadded(dx, window, geometry.input_size)]}
+
+
+def _means(n: int, m: int) -> np.ndarray:
+    """Matrix (m, n) of the means of adaptive windows."""
+    matrix = np.zeros((m, n))
+    for o in range(m):
+        start, end = o * n // m, -(-(o + 1) * n // m)
+        matrix[o, start:end] = 1 / (end - start)
+    return matrix
+
+
+def _interpolation(n: int, m: int, step: float, mode: str, align_corners: bool) -> np.ndarray:
+    """Matrix (m, n) of the weights of neighbours: hats around the elements, or 1 for the nearest."""
+    o, places = np.arange(m)[:, None], np.arange(n)
+    if mode == "nearest":
+        return (np.minimum(np.float32(step) * np.float32(o) // 1, n - 1) == places).astype(np.float64)
+    sources = o * step if align_corners else (o + 0.5) * step - 0.5
+    return np.maximum(0, 1 - np.abs(np.clip(sources, 0, n - 1) - places))
+
+
+def one_array(row: Row) -> Results:
+    """Pool, or multiply each axis by a matrix, and by its transpose for the gradient."""
+    case, geometry = row.case, one_array_geometry(row.case)
+    if case.op.startswith("max"):
+        return max_pool2d(row)
+    if case.op.startswith("avg"):
+        return avg_pool2d(row)
+    y, dx = (array.astype(np.float64) for array in operands(row))
+    for axis, (n, m) in enumerate(zip(geometry.input_size, geometry.output_size, strict=True)):
+        if case.op == "interpolate":
+            matrix = _interpolation(n, m, geometry.steps[axis], geometry.mode, geometry.align_corners)
+        else:
+            matrix = _means(n, m)
+        y = np.moveaxis(np.tensordot(y, matrix, (axis + 2, 1)), -1, axis + 2)
+        dx = np.moveaxis(np.tensordot(dx, matrix, (axis + 2, 0)), -1, axis + 2)
+    return {"forward": [y], "dx": [dx]}
 
 
 def batch_norm(row: Row) -> Results:
@@ -153,6 +194,7 @@ TRUTH: dict[str, Callable[[Row], Results]] = {
     "conv_transpose": conv_transpose,
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
+    "one_array": one_array,
     "batch_norm": batch_norm,
     "inference": inference,
     "training": training,

@@ -1,7 +1,7 @@
 """Maxima of adaptive windows, which differ in size. Means of them are one of the maps of `separable`.
 
 The rows of a window are compared first, with vectors of neighbouring columns, which leaves the winner of each column
-and its row; then columns, whose winners are gathered. Of equals that one wins whose row comes first.
+and its row; then columns, whose winners are picked from registers. Of equals that one wins whose row comes first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastconv.cpu import separable
 from fastconv.cpu.axis_maps import AxisMap, join, means, whole
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.pool_windows import existing
-from fastconv.cpu.simd import head, iota, lanes, load, load_at, load_beside, select, splat, store
+from fastconv.cpu.simd import head, iota, lanes, load, load_beside, permute, select, splat, store
 from fastconv.geometry import AdaptiveGeometry
 
 
@@ -34,20 +34,40 @@ def column_winners(args, x, row, j):
 
 
 @jit.inline
-def window_winners(args, best_line, rows_line, j):
-    """Maxima, and their flat indices, of windows, from the j-th on."""
-    wanted = head(best_line, args.out_columns - j)
-    first = load_beside(args.column_first, j, best_line, wanted)
+def better(best, v):
+    """Winner of two, each a maximum, its row and its column: NaN wins, and among equals that of the first row."""
+    number, better_number = v[0] == v[0], best[0] == best[0]
+    as_good = (v[0] == best[0]) | (~number & ~better_number)
+    won = (~(v[0] <= best[0]) & better_number) | (as_good & (v[1] < best[1]))
+    return select(won, v[0], best[0]), select(won, v[1], best[1]), select(won, v[2], best[2])
+
+
+@jit.inline
+def two_registers(args, best_line, rows_line, first):
+    """Maxima, and their rows, of the columns from the first on."""
+    n = lanes(best_line)
+    some, more = head(best_line, args.in_columns - first), head(best_line, args.in_columns - first - n)
+    maxima = load(best_line, first, some), load(best_line, first + n, more)
+    rows = load_beside(rows_line, first, best_line, some), load_beside(rows_line, first + n, best_line, more)
+    return maxima, rows
+
+
+@jit.inline
+def window_winners(args, best_line, rows_line, group):
+    """Maxima, and their flat indices, of a group of windows."""
+    n, j, base, most = lanes(best_line), args.group_first[group], args.group_base[group], args.group_most[group]
+    wanted = head(best_line, args.group_first[group + 1] - j)
+    places = load_beside(args.column_places, j, best_line, wanted)
     counts = load_beside(args.column_counts, j, best_line, wanted)
-    best, rows, columns = load_at(best_line, first, wanted), load_at(rows_line, first, wanted), first
-    for t in range(1, args.most[j // lanes(best_line)]):
-        real, places = splat(counts, t) < counts, first + splat(first, t)
-        v, row = load_at(best_line, places, real), load_at(rows_line, places, real)
-        number, better_number = v == v, best == best
-        as_good = (v == best) | (~number & ~better_number)
-        won = real & ((~(v <= best) & better_number) | (as_good & (row < rows)))
-        best, rows, columns = select(won, v, best), select(won, row, rows), select(won, places, columns)
-    return best, rows * splat(rows, args.in_columns) + columns
+    maxima, rows = two_registers(args, best_line, rows_line, base)
+    best = permute(maxima[0], maxima[1], places), permute(rows[0], rows[1], places), places
+    for t in range(1, most):
+        if t % (2 * n) == 0:  # a window wider than two registers is a group of its own
+            maxima, rows = two_registers(args, best_line, rows_line, base + t)
+        at, real = places + splat(places, t), splat(counts, t) < counts
+        found = better(best, (permute(maxima[0], maxima[1], at), permute(rows[0], rows[1], at), at))
+        best = select(real, found[0], best[0]), select(real, found[1], best[1]), select(real, found[2], best[2])
+    return best[0], best[1] * splat(places, args.in_columns) + best[2] + splat(places, base)
 
 
 def _adaptive_max(args, task, slot):
@@ -61,17 +81,17 @@ def _adaptive_max(args, task, slot):
                 store(best_line, j, best, existing(x, j, args.in_columns))
                 store(rows_line, j, rows, existing(x, j, args.in_columns))
             place = (plane * args.out_rows + row) * args.out_columns
-            for j in range(0, args.out_columns, n):
-                best, indices = window_winners(args, best_line, rows_line, j)
-                store(args.y, place + j, best, head(x, args.out_columns - j))
-                store(args.indices, place + j, indices, head(x, args.out_columns - j))
+            for g in range(args.groups):
+                j = place + args.group_first[g]
+                wanted = head(x, args.group_first[g + 1] - args.group_first[g])
+                best, indices = window_winners(args, best_line, rows_line, g)
+                store(args.y, j, best, wanted)
+                store(args.indices, j, indices, wanted)
 
 
-_INTS = ("in_rows", "in_columns", "out_rows", "out_columns", "all_planes", "planes", "bands", "band_rows")
 ADAPTIVE_MAX = kernel(
     x="real", y="real", best="real", indices="int64", rows="int32", step="int", rows_step="int",
-    **dict.fromkeys(("row_first", "row_places", "column_first", "column_counts", "most"), "int32"),
-    **dict.fromkeys(_INTS, "int"),
+    **dict.fromkeys(("row_first", "row_places"), "int32"), **separable.GROUPS, **dict.fromkeys(separable.SIZES, "int"),
 )(_adaptive_max)  # fmt: skip
 
 

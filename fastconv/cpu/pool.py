@@ -12,10 +12,10 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from fastconv.cpu import pool_planes, pool_sliding, pool_sliding_backward, pool_windows
-from fastconv.cpu.loop import At, Program
+from fastconv.cpu import pool_places, pool_planes, pool_slices, pool_sliding, pool_sliding_backward, pool_windows
+from fastconv.cpu.loop import At, Kernel, Program
 from fastconv.cpu.taps import backward_view, forward_view
-from fastconv.geometry import PoolGeometry
+from fastconv.geometry import PoolGeometry, Window
 
 CHUNK = 1 << 14  # outputs of a task
 WALK = 1 << 11  # elements, read and written, that a block of columns may pass: they stay in the L1 cache
@@ -40,6 +40,21 @@ def _slides(geometry: PoolGeometry) -> bool:
     squares = [(k, s, p[0]) for k, s, p in zip(window.kernel, window.stride, window.padding, strict=True)]
     known = (window.kernel[0], window.stride[0]) in pool_sliding.WINDOWS
     return len(squares) == 2 and squares[0] == squares[1] and known and window.dilation == (1, 1)
+
+
+def _slices(geometry: PoolGeometry) -> PoolGeometry:
+    """Return the pooling of each slice along the first axis as a plane of its own."""
+    window = geometry.window
+    inner = Window(window.kernel[1:], window.stride[1:], window.dilation[1:], window.padding[1:], window.ceil_mode)
+    channels = geometry.channels * geometry.input_size[0]
+    return PoolGeometry(geometry.batch, channels, geometry.input_size[1:], geometry.output_size[1:], inner)
+
+
+def _flattened(geometry: PoolGeometry) -> PoolGeometry:
+    """Leave out the first of three axes if windows are one slice thick and take them all."""
+    window = geometry.window
+    thin = len(window.kernel) == 3 and (window.kernel[0], window.stride[0], window.padding[0]) == (1, 1, (0, 0))
+    return _slices(geometry) if thin else geometry
 
 
 # ---- tables and tasks ------------------------------------------------------------------------------------------
@@ -126,11 +141,34 @@ def add_pooling(program: Program, geometry: PoolGeometry, backward: bool, kernel
 
 @lru_cache(maxsize=256)
 def _max_plan(geometry: PoolGeometry, dtype: np.dtype, keep: bool, relu: bool) -> Program:
-    program, positions = Program(dtype, "x y saved"), position_type(geometry).name
-    kernels = pool_planes.MAX[positions], pool_sliding.max_kernel, pool_windows.MAX[positions]
+    program, flat = Program(dtype, "x y saved"), _flattened(geometry)
     options = {"keep": int(keep), "relu": int(relu), "nowhere": prod(geometry.window.kernel)}
-    add_pooling(program, geometry, False, kernels, x=program.x, y=program.y, saved=program.saved, **options)
+    if len(flat.input_size) < 3 or _is_plane(geometry) or position_type(geometry) != np.uint8:
+        _add_maxima(program, flat, x=program.x, y=program.y, saved=program.saved, **options)
+        return program
+    slices = _slices(geometry)
+    maxima = program.workspace(prod(slices.y_shape))
+    positions = program.workspace(prod(slices.y_shape), np.uint8)
+    _add_maxima(program, slices, x=program.x, y=maxima, saved=positions, keep=1, relu=0, nowhere=0)
+    _add_slices(program, geometry, x=maxima, positions=positions, y=program.y, saved=program.saved, **options)
     return program
+
+
+def _add_maxima(program: Program, geometry: PoolGeometry, **arguments: object) -> None:
+    positions = position_type(geometry).name
+    kernels = pool_planes.MAX[positions], pool_sliding.max_kernel, pool_windows.MAX[positions]
+    add_pooling(program, geometry, False, kernels, **arguments)
+
+
+def _add_slices(program: Program, geometry: PoolGeometry, **arguments: object) -> None:
+    """Append the maximum of slices that are maxima themselves."""
+    window, planes, size = geometry.window, geometry.batch * geometry.channels, prod(geometry.output_size[1:])
+    group = max(1, CHUNK // (size * geometry.output_size[0]))
+    program.add(
+        pool_slices.MAX, -(-planes // group), all_planes=planes, planes=group, slices=geometry.input_size[0],
+        depth=geometry.output_size[0], size=size, taps=window.kernel[0], stride=window.stride[0],
+        dilation=window.dilation[0], before=window.padding[0][0], area=prod(window.kernel[1:]), **arguments,
+    )  # fmt: skip
 
 
 def max_pool(x: NDArray, y: NDArray, saved: NDArray | None, geometry: PoolGeometry, relu: bool = False) -> None:
@@ -143,10 +181,14 @@ def max_pool(x: NDArray, y: NDArray, saved: NDArray | None, geometry: PoolGeomet
 
 @lru_cache(maxsize=256)
 def _max_backward_plan(geometry: PoolGeometry, dtype: np.dtype) -> Program:
-    program, positions = Program(dtype, "dy saved dx"), position_type(geometry).name
-    of_planes, of_all = pool_planes.MAX_BACKWARD[positions], pool_windows.MAX_BACKWARD[positions]
-    kernels = of_planes, pool_sliding_backward.max_kernel, of_all
-    add_pooling(program, geometry, True, kernels, dy=program.dy, saved=program.saved, dx=program.dx)
+    program, flat, positions = Program(dtype, "dy saved dx"), _flattened(geometry), position_type(geometry).name
+    arrays = {"dy": program.dy, "saved": program.saved, "dx": program.dx}
+    if _is_plane(flat) or _slides(flat):
+        kernels = pool_planes.MAX_BACKWARD[positions], pool_sliding_backward.max_kernel, None
+        add_pooling(program, flat, True, kernels, **arrays)
+        return program
+    sizes = {"size": prod(geometry.input_size), "places": prod(geometry.window.kernel)}
+    _add_places(program, geometry, pool_places.MAX_BACKWARD[positions], **sizes, **arrays)
     return program
 
 
@@ -155,8 +197,8 @@ def max_pool_backward(dy: NDArray, saved: NDArray, dx: NDArray, geometry: PoolGe
     _max_backward_plan(geometry, dy.dtype)(dy, saved, dx)
 
 
-@lru_cache(maxsize=256)
-def _indices_plan(geometry: PoolGeometry) -> Program:
+def _add_places(program: Program, geometry: PoolGeometry, step: Kernel, **arguments: object) -> None:
+    """Append a step that finds where positions inside windows lie in the planes."""
     window, planes, rows = geometry.window, geometry.batch * geometry.channels, prod(geometry.output_size[:-1])
     steps = np.cumprod([1, *geometry.input_size[:0:-1]])[::-1]  # elements from one index of an axis to the next
 
@@ -167,14 +209,19 @@ def _indices_plan(geometry: PoolGeometry) -> Program:
     offsets = flat(zip(window.kernel, steps, strict=True), lambda a, k: k * window.dilation[a])
     starts = zip((*geometry.output_size[:-1], 1), steps, strict=True)
     origins = flat(starts, lambda a, o: o * window.stride[a] - window.padding[a][0])
-    group = max(1, CHUNK // (rows * geometry.output_size[-1]))
-    program = Program(np.dtype(np.float32), "saved indices")
+    group = max(1, CHUNK // max(rows * geometry.output_size[-1], prod(geometry.input_size)))
     program.add(
-        pool_windows.FLAT_INDICES[position_type(geometry).name], -(-planes // group),
-        saved=program.saved, indices=program.indices, advance=window.stride[-1],
+        step, -(-planes // group), **arguments, advance=window.stride[-1],
         origins=program.table(origins, np.int64), offsets=program.table(offsets, np.int64),
         all_planes=planes, planes=group, out_rows=rows, out_columns=geometry.output_size[-1],
     )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _indices_plan(geometry: PoolGeometry) -> Program:
+    program = Program(np.dtype(np.float32), "saved indices")
+    step = pool_places.FLAT_INDICES[position_type(geometry).name]
+    _add_places(program, geometry, step, saved=program.saved, indices=program.indices)
     return program
 
 
@@ -213,6 +260,7 @@ def add_means(
     **ends: At,
 ) -> None:
     """Append the step that averages x into y, or backward dy into dx, times a number."""
+    geometry = _flattened(geometry)
     rows, columns = _shares(geometry, count_include_pad, divisor)
     rows = rows * scale
     shares = {"row_shares": program.table(rows, program.dtype), "column_shares": program.table(columns, program.dtype)}

@@ -1,7 +1,8 @@
 """Windows that are all of a plane, without padding. Lanes are its elements, which lie side by side.
 
 Transposing planes, so that lanes are planes and nothing has to be found among lanes, is slower: measured on 4096 planes
-of 7x7, 81 us for maxima where this takes 70, and 66 for means where this takes 36.
+of 7x7, 81 us for maxima where this takes 70, and 66 for means where this takes 36. So is reducing the vectors that are
+left of as many planes as there are lanes together, through memory: 90 us where this took 77, and 48 where it took 39.
 """
 
 from __future__ import annotations

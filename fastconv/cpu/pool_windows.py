@@ -1,8 +1,8 @@
 """Pooling windows of any size, stride, padding and dilation. Lanes are neighbouring outputs of a row.
 
 Which input meets which output stands in tables, made from the same `taps` as those of convolution: a stride, a
-dilation or a padding is an entry in a table. Gradients are gathered, not scattered: each element of dx visits the
-windows that it lies in, so that nothing has to be cleared first and no two tasks write to one place.
+dilation or a padding is an entry in a table. Gradients of means are gathered, not scattered: each element of dx visits
+the windows that it lies in, so that nothing has to be cleared first. Those of maxima are in `pool_places`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from fastconv.cpu.simd import (
     iota,
     lanes,
     load,
-    load_beside,
     load_strided,
     select,
     span,
@@ -161,23 +160,6 @@ MAX = {
 }  # by the type of the saved positions
 AVG = fold_windows(zero, plus, avg_pool, row_shares="real", column_shares="real")
 
-
-def _flat_indices(args, task, slot):
-    for plane in range(task * args.planes, min(args.all_planes, (task + 1) * args.planes)):
-        for row in range(args.out_rows):
-            place = (plane * args.out_rows + row) * args.out_columns
-            for j in range(args.out_columns):
-                args.indices[place + j] = args.origins[row] + j * args.advance + args.offsets[args.saved[place + j]]
-
-
-FLAT_INDICES = {
-    dtype: kernel(
-        saved=dtype, indices="int64", origins="int64", offsets="int64", advance="int",
-        all_planes="int", planes="int", out_rows="int", out_columns="int",
-    )(_flat_indices)
-    for dtype in ("uint8", "int32")
-}  # fmt: skip
-
 # ---- backward --------------------------------------------------------------------------------------------------
 
 
@@ -231,18 +213,10 @@ def gather_windows(share: Callable, **fields: str) -> Kernel:
 
 
 @jit.inline
-def max_pool_backward(args, place, row, column, real, position):
-    """Gradient of the windows whose maximum is at this position."""
-    won = load_beside(args.saved, place, args.dx, real)
-    return select(won == splat(won, position), load(args.dy, place, real), splat(args.dx, 0.0))
-
-
-@jit.inline
 def avg_pool_backward(args, place, row, column, real, position):
     """Equal shares of the gradient of each window."""
     share = splat(args.dx, args.row_shares[row]) * load(args.column_shares, column, real)
     return load(args.dy, place, real) * share
 
 
-MAX_BACKWARD = {dtype: gather_windows(max_pool_backward, saved=dtype) for dtype in ("uint8", "int32")}
 AVG_BACKWARD = gather_windows(avg_pool_backward, row_shares="real", column_shares="real")

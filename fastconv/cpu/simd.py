@@ -37,12 +37,19 @@ from fastconv.cpu.primitive import (
     register,
     vector_of,
 )
-from fastconv.cpu.simd_lanes import deinterleave, interleave, largest_lane, sum_lanes, transpose, transpose_finished
+from fastconv.cpu.simd_lanes import (
+    deinterleave,
+    interleave,
+    largest_lane,
+    permute,
+    sum_lanes,
+    transpose,
+    transpose_finished,
+)
 from fastconv.cpu.simd_memory import (
     address_of,
     lanes,
     load,
-    load_at,
     load_beside,
     load_strided,
     prefetch,
@@ -74,10 +81,10 @@ __all__ = [
     "lanes_of",
     "largest_lane",
     "load",
-    "load_at",
     "load_beside",
     "load_strided",
     "mangled",
+    "permute",
     "prefetch",
     "prefetch_to_write",
     "primitive",

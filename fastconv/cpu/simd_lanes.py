@@ -10,7 +10,21 @@ from numba.core import types
 from numba.core.typing.templates import signature
 
 from fastconv.cpu.finish import emit_finished, finish
-from fastconv.cpu.primitive import I32, I64, Mask, Pointer, Vector, address, are, primitive, shuffle, vector_of
+from fastconv.cpu.primitive import (
+    I32,
+    I64,
+    VECTOR_BYTES,
+    Mask,
+    Pointer,
+    Vector,
+    address,
+    are,
+    intrinsic,
+    mangled,
+    primitive,
+    shuffle,
+    vector_of,
+)
 from fastconv.cpu.simd_memory import emit_load, emit_store
 from fastconv.cpu.twin import TwinPointer
 
@@ -80,6 +94,34 @@ def interleave(x, y):
     """Return x0 y0 x1 y1 ... as two vectors: the inverse of `deinterleave`."""
     both = np.stack([x, y], axis=1).ravel()
     return both[: len(x)], both[len(x) :]
+
+
+# AVX-512 takes the lanes of two registers in any order at once; LLVM has no name of its own for that.
+_PERMUTES = {"f32": "ps", "f64": "pd", "i32": "d", "i64": "q"}
+
+
+def _permute_types(x, y, places):
+    fits = are(Vector, x, places) and x == y and x.lanes == places.lanes and are(types.Integer, places.element)
+    return (x, x, y, places) if fits and places.element.bitwidth == x.element.bitwidth else None
+
+
+def _emit_permute(b, sig, x, y, places):
+    count = x.type.count
+    if VECTOR_BYTES == 64:
+        kind = _PERMUTES[mangled(x.type).removeprefix(f"v{count}")]
+        return intrinsic(b, f"llvm.x86.avx512.vpermi2var.{kind}.512", x.type, x, places, y)
+    both, found = shuffle(b, x, y, list(range(2 * count))), ir.Constant(x.type, ir.Undefined)
+    last = ir.Constant(places.type.element, 2 * count - 1)
+    for lane in range(count):
+        place = b.and_(b.extract_element(places, ir.Constant(I32, lane)), last)
+        found = b.insert_element(found, b.extract_element(both, place), ir.Constant(I32, lane))
+    return found
+
+
+@primitive(_permute_types, _emit_permute)
+def permute(x, y, places):
+    """Lanes of ``x | y`` at the given places, of which only the rest after division by their number counts."""
+    return np.concatenate([x, y])[places % (2 * len(x))]
 
 
 def _transpose_types(source, source_step, source_rows, read, target, target_step, target_rows, write):

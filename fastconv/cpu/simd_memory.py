@@ -8,7 +8,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 
@@ -187,35 +186,6 @@ def _emit_load_strided(b, sig, p, i, step, mask):
 def load_strided(p: TwinPointer, i: int, step: int, mask):
     """Elements i, i + step, i + 2 * step, ...; 0 where the mask is 0."""
     return p.read(i, mask, 0, step=step)
-
-
-def _load_at_types(p, places, mask):
-    fits = are(Pointer, p) and are(Vector, places) and are(types.Integer, places.element) and are(Mask, mask)
-    if not fits:
-        return None
-    result = Vector(p.element, places.lanes) if are(types.Float, p.element) else places
-    return result, p, places, mask
-
-
-def _emit_load_at(b, sig, p, places, mask):
-    result, count = sig.return_type.llvm, places.type.count
-    element, wide = ELEMENTS[sig.args[0].element], ir.VectorType(I64, count)
-    places = places if places.type == wide else b.sext(places, wide)
-    size, memory = _alignment(sig.args[0]), ir.VectorType(element, count)
-    places = b.add(broadcast(b, b.ptrtoint(p, I64), count), b.mul(places, ir.Constant(wide, [size] * count)))
-    places = b.inttoptr(places, ir.VectorType(p.type, count))
-    name = f"llvm.masked.gather.{mangled(memory)}.v{count}p0"
-    v = intrinsic(b, name, memory, places, ir.Constant(I32, size), mask, ir.Constant(memory, None))
-    if memory == result:
-        return v
-    return b.trunc(v, result) if memory.element.width > result.element.width else b.sext(v, result)
-
-
-@primitive(_load_at_types, _emit_load_at)
-def load_at(p: TwinPointer, places, mask):
-    """Elements at the given places, 0 where the mask is 0; integers get the width of the places."""
-    found = [p[int(place)] if real else 0 for place, real in zip(places, mask, strict=True)]
-    return np.array(found, p.dtype if p.dtype.kind == "f" else places.dtype)
 
 
 def _store_strided_types(p, i, step, v, mask):

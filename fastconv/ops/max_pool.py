@@ -301,7 +301,8 @@ def _checked_positions(op: str, saved: np.ndarray, geometry: PoolGeometry, relu:
     check_shape(op, "saved", saved, geometry.y_shape)
     places = prod(geometry.window.kernel)
     last = places - 1 + relu
-    if saved.size and saved.view(f"u{saved.itemsize}").max() > last:  # one look finds numbers below 0 as well
+    unsigned = saved if wanted.kind == "u" else saved.view(np.uint32)  # one look finds numbers below 0 as well
+    if saved.size and unsigned.max() > last:
         raise ValueError(f"{op}: saved must hold positions from 0 to {last}, got {saved.min()} to {saved.max()}")
     for axis, output, inner, first, last in _partial_windows(geometry):
         size = geometry.window.kernel[axis]
@@ -310,7 +311,7 @@ def _checked_positions(op: str, saved: np.ndarray, geometry: PoolGeometry, relu:
         taps -= taps // size * size  # NumPy divides bytes 20 times faster than it takes their remainders
         if np.any(((taps < first) | (taps >= last)) & (positions < places)):
             raise ValueError(f"{op}: saved holds a position in the padding, at output {output} of spatial axis {axis}")
-    return np.require(saved, wanted, ["C", "A"])
+    return saved if saved.flags.carray else np.require(saved, wanted, ["C", "A"])
 
 
 @lru_cache(maxsize=256)

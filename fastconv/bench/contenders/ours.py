@@ -69,6 +69,17 @@ class Fastconv(Contender):
             "dx": lambda: fastconv.avg_pool2d_backward(dy, x, **options),
         }
 
+    def one_array(self, row: Row) -> Runs:
+        """Pooling along one or three axes or to a size, and interpolation."""
+        (x, dy), options, saved = operands(row), row.case.options, {}
+        (forward, backward), wanted = _op(row.case.op), {"return_saved": True} if "max" in row.case.op else {}
+        if wanted:
+            saved = {"saved": forward(x, **options, **wanted)[1]}
+        return {
+            "forward": lambda: forward(x, **options, **wanted)[0] if wanted else forward(x, **options),
+            "dx": lambda: backward(dy, x, **options, **saved),
+        }
+
     def batch_norm(self, row: Row) -> Runs:
         """Normalisation with the statistics of the batch, an addend, and ReLU, in one operation."""
         norm, norm_backward = _op("batch_norm")

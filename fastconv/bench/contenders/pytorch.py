@@ -88,6 +88,22 @@ class PyTorch(Contender):
             "dx": lambda: aten.avg_pool2d_backward(dy, x, *options, None),
         }
 
+    def one_array(self, row: Row) -> Runs:
+        """Pooling along one or three axes or to a size, and interpolation."""
+        (x, dy), function, options = self.tensors(row), getattr(F, row.case.op), row.case.options
+        if x.dim() == 3 and self.layout == torch.channels_last:
+            raise Declined("no such layout of three axes")
+        if "max" in row.case.op:
+            options = options | {"return_indices": True}
+
+        def forward(x: Tensor) -> Tensor:
+            y = function(x, **options)
+            return y[0] if isinstance(y, tuple) else y
+
+        leaf = x.detach().requires_grad_()
+        y = forward(leaf)
+        return {"forward": lambda: forward(x), "dx": lambda: torch.autograd.grad(y, leaf, dy, retain_graph=True)}
+
     def batch_norm(self, row: Row) -> Runs:
         """Normalisation with the statistics of the batch; an addend and ReLU, both in place."""
         *inputs, dy = self.tensors(row)
