@@ -275,7 +275,8 @@ def test_conversion_to_another_type():
         (lambda: BatchNorm2d(0), ValueError, "BatchNorm2d: num_features must be >= 1"),
         (lambda: BatchNorm1d(3.0), TypeError, "BatchNorm1d: num_features must be an int"),
         (lambda: BatchNorm2d(3, eps=-1), ValueError, "BatchNorm2d: eps must be finite and >= 0"),
-        (lambda: BatchNorm2d(3, momentum=None), TypeError, "BatchNorm2d: momentum must be a number"),
+        (lambda: BatchNorm2d(3, momentum="0.1"), TypeError, "BatchNorm2d: momentum must be a number"),
+        (lambda: BatchNorm2d(3, affine=1), TypeError, "BatchNorm2d: affine must be True or False"),
         (lambda: BatchNorm2d(3)(draw(SHAPE)), ValueError, r"BatchNorm2d\(3\): x must have 4 axes, .* 3 channels"),
         (lambda: BatchNorm1d(4)(draw(SHAPE)), ValueError, r"BatchNorm1d\(4\): x must have 2 or 3 axes"),
         (lambda: BatchNorm2d(4).forward(draw((1, 4, 1, 1))), ValueError, "more than 1 element per channel"),
@@ -289,11 +290,10 @@ def test_bad_input(build, error, message):
 # ---- options
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"affine": False}, {"momentum": None}, {"track_running_stats": False}, {"momentum": 0.3, "eps": 0.1}],
-    ids=str,
-)
+OPTIONS = {"affine": False}, {"momentum": None}, {"track_running_stats": False}, {"momentum": 0.3, "eps": 0.1}
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_options_do_what_torch_does(options):
     torch = pytest.importorskip("torch")
     layer, other = BatchNorm2d(4, **options), torch.nn.BatchNorm2d(4, **options)
