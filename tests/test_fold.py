@@ -27,10 +27,11 @@ def trained(layer, seed=0):
     rng = np.random.default_rng(seed)
     for _, each in layer.named_layers():
         if isinstance(each, BatchNorm):
-            each.params["weight"][...] = rng.uniform(0.5, 2, each.num_features)
-            each.params["bias"][...] = rng.standard_normal(each.num_features)
-            each.buffers["running_mean"][...] = rng.standard_normal(each.num_features)
-            each.buffers["running_var"][...] = rng.uniform(0.3, 3, each.num_features)
+            size = each.num_features
+            known = {"weight": rng.uniform(0.5, 2, size), "bias": rng.standard_normal(size)}
+            known |= {"running_mean": rng.standard_normal(size), "running_var": rng.uniform(0.3, 3, size)}
+            for name, array in known.items():
+                (each.params | each.buffers).get(name, np.empty(size))[...] = array
     return layer
 
 
@@ -75,6 +76,12 @@ MODELS = {
     "norm_twice": (lambda: Sequential(Conv2d(4, 3, 1, rng=1), BatchNorm2d(3), BatchNorm2d(3)), IMAGES, 1),
     "pooled_between": (lambda: Sequential(Conv2d(4, 3, 1, rng=1), MaxPool2d(2), BatchNorm2d(3)), IMAGES, 1),
     "norm_alone": (lambda: BatchNorm2d(4), IMAGES, 1),
+    "not_affine": (lambda: Sequential(Conv2d(4, 3, 1, rng=1), BatchNorm2d(3, affine=False)), IMAGES, 0),
+    "statistics_of_the_batch": (
+        lambda: Sequential(Conv2d(4, 3, 1, rng=1), BatchNorm2d(3, track_running_stats=False)),
+        IMAGES,
+        1,
+    ),
 }
 every_model = pytest.mark.parametrize("build, shape, left", MODELS.values(), ids=MODELS)
 

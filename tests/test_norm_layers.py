@@ -13,6 +13,7 @@ from fastconv.layers import (
     Layer,
     Mean,
     ReLU,
+    ReLU6,
     Sequential,
     Sum,
     Tanh,
@@ -69,6 +70,7 @@ LAYERS = {
     "rectified": (lambda: Sequential(norm(), ReLU()), SHAPE),
     "residual": (lambda: Sequential(Sum(Sequential(convolution(), norm()), Identity()), ReLU()), SHAPE),
     "linear_residual": (lambda: Sum(norm(), Tanh()), SHAPE),
+    "not_affine": (lambda: Sequential(BatchNorm2d(4, affine=False), ReLU6()), SHAPE),
     "two_norms": (lambda: Sequential(Sum(Sequential(convolution(), norm()), norm(1)), ReLU()), SHAPE),
 }
 every_layer = pytest.mark.parametrize("build, shape", LAYERS.values(), ids=LAYERS)
@@ -273,7 +275,8 @@ def test_conversion_to_another_type():
         (lambda: BatchNorm2d(0), ValueError, "BatchNorm2d: num_features must be >= 1"),
         (lambda: BatchNorm1d(3.0), TypeError, "BatchNorm1d: num_features must be an int"),
         (lambda: BatchNorm2d(3, eps=-1), ValueError, "BatchNorm2d: eps must be finite and >= 0"),
-        (lambda: BatchNorm2d(3, momentum=None), TypeError, "BatchNorm2d: momentum must be a number"),
+        (lambda: BatchNorm2d(3, momentum="0.1"), TypeError, "BatchNorm2d: momentum must be a number"),
+        (lambda: BatchNorm2d(3, affine=1), TypeError, "BatchNorm2d: affine must be True or False"),
         (lambda: BatchNorm2d(3)(draw(SHAPE)), ValueError, r"BatchNorm2d\(3\): x must have 4 axes, .* 3 channels"),
         (lambda: BatchNorm1d(4)(draw(SHAPE)), ValueError, r"BatchNorm1d\(4\): x must have 2 or 3 axes"),
         (lambda: BatchNorm2d(4).forward(draw((1, 4, 1, 1))), ValueError, "more than 1 element per channel"),
@@ -282,3 +285,43 @@ def test_conversion_to_another_type():
 def test_bad_input(build, error, message):
     with pytest.raises(error, match=message):
         build()
+
+
+# ---- options
+
+
+OPTIONS = {"affine": False}, {"momentum": None}, {"track_running_stats": False}, {"momentum": 0.3, "eps": 0.1}
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_options_do_what_torch_does(options):
+    torch = pytest.importorskip("torch")
+    layer, other = BatchNorm2d(4, **options), torch.nn.BatchNorm2d(4, **options)
+    for step in range(3):
+        x, dy = draw(SHAPE, step), draw(SHAPE, 9 + step)
+        image = torch.from_numpy(x).requires_grad_()
+        y, backward = layer.forward(x)
+        result = other(image)
+        result.backward(torch.from_numpy(dy))
+        np.testing.assert_allclose(y, result.detach().numpy(), atol=2e-6)
+        np.testing.assert_allclose(backward(dy), image.grad.numpy(), atol=2e-6)
+    state = {name: tensor.numpy() for name, tensor in other.state_dict().items()}
+    assert layer.state_dict().keys() == state.keys()
+    for name, array in layer.state_dict().items():
+        np.testing.assert_allclose(array, state[name], atol=1e-6)
+    for name, gradient in layer.named_gradients():
+        np.testing.assert_allclose(gradient, dict(other.named_parameters())[name].grad.numpy(), atol=1e-5)
+    other.eval()
+    np.testing.assert_allclose(layer(x), other(torch.from_numpy(x)).detach().numpy(), atol=2e-6)
+
+
+def test_relu6_after_a_norm_and_an_addend_takes_no_pass_of_its_own():
+    model = Sequential(Sum(norm(), Identity()), ReLU6())
+    x, dy = 4 * draw(SHAPE), draw(SHAPE, 1)
+    (merged,) = model._stages()
+    assert merged.rectifies == 6
+    y, backward = model.forward(x)
+    apart, sums_backward = model[0].forward(x)
+    relu6, back = ReLU6().forward(apart)
+    assert y.tobytes() == relu6.tobytes() and (y == 6).any()
+    assert backward(dy).tobytes() == sums_backward(back(dy)).tobytes()

@@ -294,6 +294,11 @@ class Program:
         self._run(True, arrays, packed)
         return packed
 
+    def reads(self, name: str) -> bool:
+        """Whether a step that does not pack takes an array of the call."""
+        base = self.names.index(name) + 1
+        return any(isinstance(value, At) and value.base == base for *_, block in self._steps for value in block)
+
     def packing_key(self) -> tuple:
         """Return what decides what `pack` writes: programs with equal keys can share it."""
         tables = {table.ctypes.data: table.tobytes() for table in self._kept}

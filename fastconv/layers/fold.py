@@ -55,7 +55,7 @@ def _fold_neighbours(name: str, layers: Sequential) -> None:
     """Fold each normalisation in a chain into the layer before it."""
     previous = None
     for key, layer in layers.children.items():
-        if previous is not None and isinstance(layer, BatchNorm):
+        if previous is not None and isinstance(layer, BatchNorm) and layer.track_running_stats:
             united = _united(layers.children[previous], layer, join_names(name, key))
             if united is not None:
                 layers.children |= {previous: united, key: Identity()}
@@ -82,7 +82,8 @@ def _united(layer: Layer, norm: BatchNorm, name: str) -> Layer | None:
 
 def _scaled(layer: Conv2d | Linear, norm: BatchNorm) -> Layer:
     """Return a copy of a layer with the weight and the bias that give the normalised outputs."""
-    state = {key: array.astype(np.float64) for key, array in (norm.params | norm.buffers).items()}
+    known = {"weight": np.ones(norm.num_features), "bias": np.zeros(norm.num_features)} | norm.params | norm.buffers
+    state = {key: array.astype(np.float64) for key, array in known.items()}
     w, b = layer.params["weight"].astype(np.float64), layer.params.get("bias", 0.0)
     scale = state["weight"] / np.sqrt(state["running_var"] + norm.eps)
     shift = state["bias"] + (b - state["running_mean"]) * scale

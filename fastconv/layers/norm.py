@@ -7,7 +7,7 @@ from numbers import Real
 import numpy as np
 
 from fastconv import ops
-from fastconv.arguments import as_int
+from fastconv.arguments import as_flag, as_int
 from fastconv.layers.activation import rectified
 from fastconv.layers.base import Addend, Layer, Pullback, Shape
 
@@ -24,33 +24,52 @@ class BatchNorm(Layer):
     adds = True
     _addend: Addend | None = None
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1):
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ):
         name = type(self).__name__
         self.num_features = size = as_int(name, "num_features", num_features, low=1)
-        self.eps, self.momentum = _number(name, "eps", eps), _number(name, "momentum", momentum)
-        super().__init__(
-            params={"weight": np.ones(size, np.float32), "bias": np.zeros(size, np.float32)},
-            buffers={
-                "running_mean": np.zeros(size, np.float32),
-                "running_var": np.ones(size, np.float32),
-                "num_batches_tracked": np.array(0, np.int64),
-            },
-        )
+        self.eps = _number(name, "eps", eps)
+        self.momentum = None if momentum is None else _number(name, "momentum", momentum)
+        self.affine = as_flag(name, "affine", affine)
+        self.track_running_stats = as_flag(name, "track_running_stats", track_running_stats)
+        params = {"weight": np.ones(size, np.float32), "bias": np.zeros(size, np.float32)}
+        buffers = {
+            "running_mean": np.zeros(size, np.float32),
+            "running_var": np.ones(size, np.float32),
+            "num_batches_tracked": np.array(0, np.int64),
+        }
+        super().__init__(params=params if affine else None, buffers=buffers if track_running_stats else None)
+
+    def _options(self, train: bool) -> tuple[bool, float, float]:
+        """Return whether the statistics of the batch are used, their share in the running ones, and eps."""
+        if not self.track_running_stats:
+            return True, 0.0, self.eps
+        if train:
+            self.buffers["num_batches_tracked"] += 1
+        share = self.momentum
+        if share is None:  # the running statistics are means over all batches
+            share = 1 / max(1, int(self.buffers["num_batches_tracked"]))
+        return train, share, self.eps
 
     def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
         """See `Layer.apply`."""
         self.output_shape(np.shape(x))
         addend, relu = self._addend, self.rectifies
-        arrays = (self.buffers["running_mean"], self.buffers["running_var"], self.params["weight"], self.params["bias"])
-        options = (train, self.momentum, self.eps)
+        arrays = [self.buffers.get(name) for name in ("running_mean", "running_var")]
+        arrays += [self.params.get(name) for name in ("weight", "bias")]
+        options = self._options(train)
         residual = None if addend is None else addend.value
         y, saved = ops.batch_norm(x, *arrays, *options, residual=residual, relu=relu, return_saved=True)
-        if train:
-            self.buffers["num_batches_tracked"] += 1
         masked = bool(relu) and addend is not None
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
-            needs = (input_gradient, True, True)
+            needs = (input_gradient, self.affine, self.affine)
             # Of the addend only the shape counts now, which is that of y; without ReLU its gradient is dy itself.
             dx, _, _, dweight, dbias, dresidual = ops.batch_norm_backward(
                 dy, x, *arrays, *options, residual=y if masked else None, relu=relu, saved=saved, needs=needs
@@ -90,15 +109,20 @@ class BatchNorm1d(BatchNorm):
     num_features : int
     eps : float
         Added to the variance.
-    momentum : float
-        Share of a batch in the running statistics.
+    momentum : float or None
+        Share of a batch in the running statistics; None makes them means over all batches.
+    affine : bool
+        Whether channels are scaled and shifted by parameters.
+    track_running_stats : bool
+        Without it there are no running statistics: those of the batch are used in inference, too.
 
     Attributes
     ----------
     params : dict
-        'weight' and 'bias', (num_features,) float32: ones and zeros.
+        'weight' and 'bias', (num_features,) float32: ones and zeros; none without `affine`.
     buffers : dict
-        'running_mean' and 'running_var', (num_features,) float32: zeros and ones; 'num_batches_tracked', int64.
+        'running_mean' and 'running_var', (num_features,) float32: zeros and ones; 'num_batches_tracked', int64; none
+        without `track_running_stats`.
 
     Raises
     ------

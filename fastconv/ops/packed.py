@@ -9,6 +9,7 @@ whose plans pack alike, as a rule those that differ in the batch alone.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 from math import prod
 from typing import Self
 
@@ -40,7 +41,7 @@ class Packed:
 
     def __init__(self, w: np.ndarray, b: np.ndarray | None = None):
         self.w, self.b = (None if array is None else _frozen(array) for array in reals(self.op, w=w, b=b))
-        self._plans: dict[Hashable, tuple[Program, np.ndarray, tuple[int, ...]]] = {}
+        self._plans: dict[Hashable, tuple] = {}
         self._copies: dict[tuple, np.ndarray] = {}
 
     op = "packed"
@@ -55,12 +56,14 @@ class Packed:
         return self
 
     def _keep(self, key: Hashable, program: Program, y_shape: tuple[int, ...]) -> tuple:
+        """Return what runs a program with packed weights, the weights and bias if it still reads them, and y's shape."""
         program = program.prepacked()
         packing = program.packing_key()
         if packing not in self._copies:
             others = [None] * (len(program.names) - 3)
             self._copies[packing] = program.pack(None, self.w, self.b, *others)
-        found = self._plans[key] = program, self._copies[packing], y_shape
+        w, b = (array if program.reads(name) else None for name, array in (("w", self.w), ("b", self.b)))
+        found = self._plans[key] = partial(program, packed=self._copies[packing]), w, b, y_shape
         return found
 
 
@@ -89,12 +92,12 @@ class PackedConv2d(Packed):
         """Return what `conv2d` returns, to the bit."""
         x, residual = reals(self.op, x=x, residual=residual)
         key = x.shape, residual is not None, type(relu), relu
-        program, packed, y_shape = self._plans.get(key) or self._plan(key, x, residual, relu)
+        run, w, b, y_shape = self._plans.get(key) or self._plan(key, x, residual, relu)
         if x.dtype is not self.w.dtype or (residual is not None and residual.shape != y_shape):
             reals(self.op, x=x, w=self.w)
             Ending(self.op, y_shape, residual, relu)
         y = runtime.empty(y_shape, x.dtype)
-        program(x, self.w, self.b, y, *(() if residual is None else (residual,)), packed=packed)
+        run(x, w, b, y, *(() if residual is None else (residual,)))
         return y
 
     def _plan(self, key: Hashable, x: np.ndarray, residual: np.ndarray | None, relu: bool | float) -> tuple:
@@ -129,8 +132,8 @@ class PackedLinear(Packed):
         if y.size:
             key = rows, _ = prod(x.shape[:-1]), as_flag(self.op, "relu", relu)
             about = rows, inputs, outputs, x.dtype, self.b is not None, relu
-            program, packed, _ = self._plans.get(key) or self._keep(key, gemm.forward_plan(*about), y.shape)
-            program(x, self.w, self.b, y, packed=packed)
+            run, w, b, _ = self._plans.get(key) or self._keep(key, gemm.forward_plan(*about), y.shape)
+            run(x, w, b, y)
         return y
 
 
