@@ -26,7 +26,7 @@ def kernels_only(monkeypatch):
     for module in (convolution, planar, signal_numpy, ndimage):
         monkeypatch.setattr(module, "LITTLE", 0)
     monkeypatch.setattr(ndimage, "LITTLE_1D", 0)
-    monkeypatch.setattr(convolution, "LITTLE_ND", 0)
+    monkeypatch.setattr(signal_numpy, "LITTLE_SHORT", 0)
 
 
 def numbers(rng: np.random.Generator, code: str, shape: tuple[int, ...]) -> np.ndarray:

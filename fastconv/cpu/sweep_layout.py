@@ -127,6 +127,7 @@ class Layout:
         vectors = _vectors(self.band_columns, n, runtime.registers() // (8 if tile_rows > 1 else 4))
         self.shape, self.width = Shape(tile_rows, vectors, given.exact, given.fold), vectors * n
         padded = -(-self.band_columns // self.width) * self.width
+        self.band_columns = min(padded, columns.outputs)
         self.copy_columns = padded + more
         self.pitch, self.sums_pitch = apart(self.copy_columns, given.work), apart(padded, given.work)
         self.row_parts = -(-columns.outputs // self.band_columns)
@@ -141,6 +142,12 @@ class Layout:
 
         self.copy_rows = self.band_rows + rows.kernel - 1
         self.copy_size, self.sums_size = planes * self.copy_rows * self.pitch, tile_rows * self.sums_pitch
+
+    @property
+    def in_place(self) -> bool:
+        """Whether windows lie in rows of their own, of numbers as the sums want them: then little has to be copied."""
+        same = self.given.source == self.given.work == self.given.target
+        return same and self.outer == self.depth == self.given.parts == 1 and _idle(self.rows)
 
     @property
     def start(self) -> int:

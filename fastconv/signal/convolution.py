@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 import scipy
@@ -10,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastconv.signal import fourier
 from fastconv.signal.modes import MODES, check_valid, extent
+from fastconv.signal.numpy import is_little
 from fastconv.signal.slide import finite, known, slide
 
-LITTLE, LITTLE_ND = 1 << 16, 1 << 9  # products below which NumPy, or SciPy, is done before a kernel starts: some 40 us
+LITTLE = 1 << 9  # products of two images below which SciPy is done before a kernel has started: some 50 us
 
 
 def convolve(
@@ -59,9 +61,9 @@ def convolve(
     The overlap-save method for long signals: Oppenheim and Schafer, Discrete-Time Signal Processing, section 8.7.
     """
     a, b = np.asarray(in1), np.asarray(in2)
-    if a.ndim == b.ndim == 1 and axes is None and a.size * b.size <= LITTLE and method in ("auto", "direct"):
-        if a.size >= b.size > 0 and mode in MODES:  # where the longer input is the second, 'same' differs
-            return np.convolve(a, b, mode)
+    library = None if axes is not None else _faster_library(a, b, mode, method)
+    if library:
+        return library.convolve(a, b, mode)
     return _convolve("convolve", a, b, mode, method, axes)
 
 
@@ -90,11 +92,20 @@ def correlate(
         As `convolve`.
     """
     a, b = np.asarray(in1), np.asarray(in2)
-    if a.ndim == b.ndim == 1 and axes is None and a.size * b.size <= LITTLE and method in ("auto", "direct"):
-        if a.size >= b.size > 0 and mode in MODES:
-            return np.correlate(a, b, mode)
+    library = None if axes is not None else _faster_library(a, b, mode, method)
+    if library:
+        return library.correlate(a, b, mode)
     b = b[(slice(None, None, -1),) * b.ndim]
     return _convolve("correlate", a, b.conj() if b.dtype.kind == "c" else b, mode, method, axes)
+
+
+def _faster_library(a: NDArray, b: NDArray, mode: str, method: str) -> ModuleType | None:
+    """Return who convolves arrays this small before a kernel has started, if anyone does."""
+    if mode not in MODES or method not in ("auto", "direct"):
+        return None
+    if a.ndim == b.ndim == 1:  # where the second signal is the longer one, NumPy's 'same' is another
+        return np if a.size >= b.size > 0 and is_little(a, b) else None
+    return scipy.signal if a.ndim == b.ndim > 1 and 0 < a.size * b.size <= LITTLE else None
 
 
 def _convolve(op: str, a: NDArray, b: NDArray, mode: str, method: str, axes: int | Sequence[int] | None) -> NDArray:
@@ -126,8 +137,7 @@ def _last_axes(op: str, a: NDArray, b: NDArray, mode: str, method: str, ndim: in
         raise ValueError(f"{op}: the second input must have {wanted}, got {b.ndim}")
     single, size = ndim == a.ndim, a.shape[a.ndim - ndim :]
     check_valid(op, mode, size, b.shape)
-    little = single and ndim > 1 and a.size * b.size <= LITTLE_ND
-    if little or not known(a, b) or a.dtype.kind == b.dtype.kind == "b":
+    if not known(a, b) or a.dtype.kind == b.dtype.kind == "b":
         return _by_scipy(op, a, b, mode, method, single)
     starts, outputs = extent(mode, size, b.shape)
     result = np.result_type(a, b)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastconv.signal.slide import NUMBERS, known, real_type, slide
 
 MODES = {mode: mode for mode in ("constant", "mirror", "nearest", "reflect", "wrap")} | {"grid-mirror": "reflect"}
-LITTLE, LITTLE_1D = 1 << 14, 1 << 15  # products below which SciPy is done before a kernel has started
+LITTLE, LITTLE_1D = 3 << 14, 1 << 15  # products below which SciPy is done before a kernel has started
 NEGLIGIBLE = np.finfo(np.float64).eps  # a weight that counts as zero, and a difference of weights
 
 Output = NDArray | DTypeLike | None

@@ -9,6 +9,15 @@ from fastconv.signal.modes import MODES, extent
 from fastconv.signal.slide import finite, known, slide
 
 LITTLE = 1 << 16  # products below which NumPy is done before a kernel has started
+SHORT, LITTLE_SHORT = 11, 3 << 16  # taps up to which NumPy has code of its own for floats; products below which it wins
+
+
+def is_little(a: NDArray, v: NDArray) -> bool:
+    """Whether NumPy convolves two signals before a kernel has started: in some 50 us."""
+    products = a.size * v.size
+    if products <= LITTLE:
+        return True
+    return products <= LITTLE_SHORT and min(a.size, v.size) <= SHORT and a.dtype.kind == v.dtype.kind == "f"
 
 
 def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full") -> NDArray:
@@ -69,7 +78,7 @@ def correlate(a: ArrayLike, v: ArrayLike, mode: str = "valid") -> NDArray:
 
 def _worthwhile(a: NDArray, v: NDArray, mode: str) -> bool:
     """Whether the kernel takes these signals and is faster than NumPy, which also has its own words for errors."""
-    if not (a.ndim == v.ndim == 1 and a.size * v.size > LITTLE and mode in MODES and known(a, v)):
+    if not (a.ndim == v.ndim == 1 and mode in MODES and known(a, v)) or is_little(a, v):
         return False
     weights = a if a.size < v.size else v
     # NumPy leaves out what lies beyond the ends; the kernel would multiply a zero by infinity.

@@ -11,7 +11,7 @@ from fastconv.signal.slide import known, slide
 
 BORDERS = {"fill": "constant", "pad": "constant", "wrap": "wrap", "circular": "wrap", "symm": "reflect",
            "symmetric": "reflect"}  # fmt: skip
-LITTLE = 1 << 13  # products of two images below which SciPy is done before a kernel has started
+LITTLE = 3 << 12  # products of two images below which SciPy is done before a kernel has started
 
 
 def convolve2d(
