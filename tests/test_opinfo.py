@@ -20,24 +20,27 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:torch", "ignore:Using padding='same'")
 
 SPATIAL = (
-    *("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool"),
+    *("conv", "conv_transpose", "max_pool", "avg_pool"),  # there are no samples of lp_pool
     *("adaptive_max_pool", "adaptive_avg_pool", "max_unpool"),
 )
 OTHERS = (
-    *("linear", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold", "fold"),
+    *("linear", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold"),
     *("batch_norm", "instance_norm", "layer_norm", "group_norm", "local_response_norm"),
     *("relu", "relu6", "leaky_relu", "elu", "silu", "gelu", "hardsigmoid", "hardswish"),
     *("cross_entropy", "mse_loss", "binary_cross_entropy_with_logits"),
 )
 THEIRS = {name: f"nn.functional.{name}" for name in (*(f"{op}{n}d" for op in SPATIAL for n in (1, 2, 3)), *OTHERS)}
 THEIRS |= {name: name for name in ("sigmoid", "tanh", "softmax", "log_softmax", "flatten")}
-OURS = [name for name in THEIRS if name in ops.MODULES]
 VARIANTS = {"", "nearest", "linear", "bilinear", "trilinear", "grad"}
 
 RENAMED = {"weight": "w", "bias": "b"}
 MULTIPLY = {f"{op}{n}d" for op in ("conv", "conv_transpose") for n in (1, 2, 3)} | {"linear"}  # those with w and b
-ARRAYS = ("x", "w", "b", "weight", "bias", "target", "pos_weight", "running_mean", "running_var")
+GRADIENTS = ("x", "w", "b", "running_mean", "running_var", "weight", "bias")  # in the order of an op that has them
+LOSSES = {"cross_entropy", "mse_loss", "binary_cross_entropy_with_logits"}  # their weights and targets are constants
 CHANGED = ("running_mean", "running_var")  # in place, by both
+# Errors of gradients, where more is allowed: PyTorch multiplies doubles with 1/6 in single precision; and where all
+# elements are the mean, what is left of products with 1 / sqrt(eps).
+COARSE = {("hardsigmoid", "float64"): 1e-7, ("layer_norm", "float32"): 2e-4}
 MOST_SAMPLES = 50  # of an operator and dtype: there are up to 1440
 
 LAYOUTS = (
@@ -51,12 +54,18 @@ LAYOUTS = (
 # Our errors for what PyTorch accepts, and why.
 REFUSED = {
     r"may be empty along its first axis": "axes other than the batch may not be empty",
-    r"must have \d entries, one per spatial axis, got 1": "a single entry does not stand for every axis",
+    r"x must have shape \(n, c, ...\), empty at most in n": "axes other than the batch may not be empty",
+    r"x must have at least one axis": "a number has no axis",
+    r"must have \d entries, one per spatial axis, got [01]": "one entry, or none, does not stand for every axis",
+    r"divisor_override must be >= 1": "a negative divisor has no meaning",
     r"momentum must be finite and >= 0": "a negative momentum has no meaning",
-    r"target must be an array of integers": "targets are class numbers, not probabilities",
+    r"eps must be finite and >= 0": "a negative variance has no root",
+    r"unexpected keyword argument 'recompute_scale_factor'": "a scale is what it is; give a size for another one",
 }
 # PyTorch's errors for what is legal here, and why.
-LEGAL: dict[str, str] = {}
+LEGAL = {
+    r"padding='same' is not supported for strided": "it is, by TensorFlow's rule",
+}
 
 
 # ---- samples -----------------------------------------------------------------------------------------------------
@@ -76,16 +85,9 @@ def operators():
     return table
 
 
-def infos(name):
-    found = operators().get(THEIRS[name], [])
-    if not found:
-        pytest.skip("PyTorch has no samples of it")
-    return found
-
-
 def samples(name, dtype):
     """Yield an operator of PyTorch and a sample of it, at most some of many."""
-    for info in infos(name):
+    for info in operators()[THEIRS[name]]:
         drawn = list(info.sample_inputs("cpu", dtype, requires_grad=True))
         for sample in drawn[:: -(-len(drawn) // MOST_SAMPLES)]:
             yield info, sample
@@ -115,18 +117,26 @@ def as_array(value, layout):
 # ---- comparison --------------------------------------------------------------------------------------------------
 
 
-def assert_close(actual, expected, what):
+def assert_close(actual, expected, what, limit=None):
     expected = expected.detach().numpy()
     assert np.asarray(actual).dtype == expected.dtype and np.shape(actual) == expected.shape, what
     scale = np.abs(expected[np.isfinite(expected)]).max(initial=1)
-    limit = {4: 2e-5, 8: 1e-11}.get(expected.dtype.itemsize, 0)
+    limit = limit or {"float32": 2e-5, "float64": 1e-11}.get(expected.dtype.name, 0)
     np.testing.assert_allclose(actual, expected, rtol=limit, atol=limit * scale, err_msg=what)
+
+
+def loses(indices):
+    """Whether two elements go to one place: here the gradient of the one that loses is 0, in PyTorch it is not."""
+    if indices is None:
+        return False
+    planes = indices.reshape(-1, indices[0, 0].size) if indices.ndim > 2 else indices
+    return any(np.unique(plane).size < plane.size for plane in planes)
 
 
 def check_gradients(name, arguments, tensors, y, theirs, rng):
     """Compare the gradients of all tensors that have one, for a random dy."""
     wanted = {key: t for key, t in tensors.items() if isinstance(t, torch.Tensor) and t.requires_grad}
-    if not wanted or not theirs.requires_grad:
+    if not wanted or not theirs.requires_grad or loses(arguments.get("indices")):
         return
     dy = np.asarray(rng.standard_normal(np.shape(y)), np.asarray(y).dtype)
     gradients = torch.autograd.grad(theirs, list(wanted.values()), torch.tensor(dy), allow_unused=True)
@@ -134,10 +144,10 @@ def check_gradients(name, arguments, tensors, y, theirs, rng):
     known = inspect.signature(backward).parameters
     found = backward(dy, **{key: value for key, value in arguments.items() if key in known})
     found = found if isinstance(found, tuple) else (found,)
-    named = dict(zip([key for key in known if key in ARRAYS], found, strict=False))
-    for (key, _), expected in zip(wanted.items(), gradients, strict=True):
-        if expected is not None and key not in CHANGED:
-            assert_close(named[key], expected, f"{name}: gradient of {key}")
+    named = dict(zip([key for key in known if key in GRADIENTS], found, strict=False))
+    for key, expected in zip(wanted, gradients, strict=True):
+        if expected is not None and (key == "x" or name not in LOSSES):
+            assert_close(named[key], expected, f"{name}: gradient of {key}", COARSE.get((name, dy.dtype.name)))
 
 
 def check(name, info, sample, layout, rng):
@@ -160,7 +170,7 @@ def check(name, info, sample, layout, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", THEIRS)
 def test_samples(name, dtype, rng):
     compared = 0
     for number, (info, sample) in enumerate(samples(name, getattr(torch, dtype))):
@@ -170,9 +180,9 @@ def test_samples(name, dtype, rng):
     assert compared
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", THEIRS)
 def test_error_inputs(name):
-    for info in infos(name):
+    for info in operators()[THEIRS[name]]:
         if info.error_inputs_func is None:
             continue
         for wrong in info.error_inputs("cpu"):

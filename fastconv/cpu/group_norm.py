@@ -31,9 +31,9 @@ def forward(args, task, slot):
     rstd = one / square_root(variance + splat(x, args.eps))
     store(args.mean, task, mean, head(x, 1))
     store(args.rstd, task, rstd, head(x, 1))
-    floor = splat(x, math.nan)
+    nowhere = splat(x, math.nan)
     for k in range(args.channels):
-        data = (x + k * plane, mean, rstd * splat(x, args.weight[c + k]), splat(x, args.bias[c + k]), floor)
+        data = (x + k * plane, mean, rstd * splat(x, args.weight[c + k]), splat(x, args.bias[c + k]), nowhere, nowhere)
         normalised(y + k * plane, data, plane, args.past)
 
 
@@ -56,7 +56,7 @@ def backward(args, task, slot):
     mean, rstd, nowhere = splat(x, args.mean[task]), splat(x, args.rstd[task]), splat(x, math.nan)
     total = along = zero
     for k in range(args.channels):
-        data = (x + k * plane, dy + k * plane, mean, zero, zero, nowhere)
+        data = (x + k * plane, dy + k * plane, mean, zero, zero, nowhere, nowhere)
         g, gd = gradient_sums(data, x, plane)
         g, gd, w = splat(x, sum_lanes(g)), splat(x, sum_lanes(gd)), splat(x, args.weight[c + k])
         store(args.dbs, row + k, g, head(x, 1))
