@@ -56,7 +56,7 @@ class Packed:
         return self
 
     def _keep(self, key: Hashable, program: Program, y_shape: tuple[int, ...]) -> tuple:
-        """Return what runs a program with packed weights, the weights and bias if it still reads them, and y's shape."""
+        """Return what runs a program with packed weights, what it still reads of w and b, and the shape of y."""
         program = program.prepacked()
         packing = program.packing_key()
         if packing not in self._copies:
