@@ -157,6 +157,11 @@ def test_auto_does_not_spread_what_is_not_finite():
     np.testing.assert_allclose(got, np.convolve(x, w, "same"), atol=1e-10)
 
 
+def test_transforms_warn_of_what_is_not_finite():
+    with pytest.warns(RuntimeWarning, match="direct"):
+        assert np.isnan(signal.convolve(np.array([1, np.nan, 2]), np.ones(3), "same", "fft")).all()
+
+
 @pytest.mark.parametrize("name", ["convolve", "correlate"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", ["auto", "direct", "fft"])

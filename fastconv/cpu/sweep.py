@@ -2,8 +2,8 @@
 
     y[o] = sum_k w[k] * x[o + first + k]
 
-over any number of axes, where x goes on beyond its ends as `Border` says. It is what NumPy's and SciPy's functions
-compute: they differ in where the first output stands, how many there are, and what the border is.
+over any number of axes, where x goes on beyond its ends as `border.places` says. It is what NumPy's and SciPy's
+functions compute: they differ in where the first output stands, how many there are, and what the border is.
 
 A task copies the rows that a band of its outputs meets, border included, into scratch memory that stays in the cache,
 in the type in which sums are computed; a tile sweeps over the copy, and its sums leave in the type of the result. So an

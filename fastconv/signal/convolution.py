@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -50,6 +51,11 @@ def convolve(
     ValueError
         The inputs do not have the same number of axes; `mode` or `method` is unknown; in mode 'valid' neither input is
         at least as large as the other along every axis; an axis is out of range or named twice.
+
+    Warns
+    -----
+    RuntimeWarning
+        With method 'fft' some results are not finite.
 
     Notes
     -----
@@ -141,15 +147,14 @@ def _last_axes(op: str, a: NDArray, b: NDArray, mode: str, method: str, ndim: in
         return _by_scipy(op, a, b, mode, method, single)
     starts, outputs = extent(mode, size, b.shape)
     result = np.result_type(a, b)
-    if method == "auto":
-        method = fourier.method(a, b, outputs, result)
+    if method == "fft" or method == "auto" and fourier.method(a, b, outputs, result) == "fft":
+        y = fourier.convolve(a, b, starts, outputs, result)
+        if y.dtype.kind not in "fc" or np.isfinite(y).all():
+            return y
         if method == "fft":
-            y = fourier.convolve(a, b, starts, outputs, result)
-            if y.dtype.kind not in "fc" or np.isfinite(y).all():
-                return y
-            method = "direct"
-    if method == "fft":
-        return fourier.convolve(a, b, starts, outputs, result)
+            message = f"{op}: a transform spreads NaN and infinity; method='direct' does not"
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
+            return y
     if single and b.size > a.size:
         a, b = b, a  # the sum over the smaller one
     if single and ndim == 1 and not finite(b):
