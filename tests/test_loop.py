@@ -282,8 +282,7 @@ def test_a_forked_child_computes(layer):
     script = """
         import os, sys
         import numpy as np
-        import fastconv
-from fastconv import ops, runtime
+        from fastconv import ops, runtime
         runtime.set_num_threads(2)
         x = np.random.default_rng(0).standard_normal((64, 64, 32)).astype(np.float32)
         expected = ops.softmax(x)
