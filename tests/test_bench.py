@@ -147,7 +147,8 @@ def test_truth_of_convolution_is_what_fastconv_gives_in_float64(case):
     convolve, convolve_backward = getattr(ops, case.op), getattr(ops, f"{case.op}_backward")
     dx, dw, db = convolve_backward(dy, x, w, b, **case.options)
     expected = truth.TRUTH[row.work](row)
-    found = {"forward": [convolve(x, w, b, **case.options)], "dx": [dx], "dw": [dw] if b is None else [dw, db]}
+    y = convolve(x, w, b, **case.options)
+    found = {"forward": [y], "prepacked": [y], "dx": [dx], "dw": [dw] if b is None else [dw, db]}
     assert all(truth.error(found[step], expected[step]) < 1e-13 for step in row.passes)
 
 
