@@ -16,7 +16,6 @@ from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.simd import (
     address_of,
     deinterleave,
-    fetch,
     fma,
     head,
     interleave,
@@ -135,7 +134,6 @@ def moves(args, task, slot):
     out[4 * n + 2] = (args.x + 5)[args.k]
     args.wide[0] = address_of(args.x + args.k) - address_of(args.x)
     args.wide[1] = n
-    fetch(address_of(args.x))
     prefetch(args.x, args.k)
     prefetch_to_write(args.x, args.k)
     stream(out, 5 * n, y)
