@@ -12,10 +12,17 @@ from functools import lru_cache
 import numpy as np
 
 from fastconv.cpu.loop import Program, kernel
-from fastconv.cpu.norm import ALONE, BLOCK, distance, gradient_sums, normalised, statistics, write_run
+from fastconv.cpu.norm import ALONE, BLOCK, distance, statistics, sums_over_run, write_run
 from fastconv.cpu.simd import VECTOR_BYTES, fma, head, lanes, load, splat, square_root, store, sum_lanes
 
 GROUPS = {"groups": "int", "channels": "int", "plane": "int"}
+
+
+@write_run
+def normalised(data, i, mask):
+    """(x - mean) * scale + bias."""
+    x, mean, scale, bias = data
+    return fma(load(x, i, mask) - mean, scale, bias)
 
 
 @kernel(
@@ -31,10 +38,17 @@ def forward(args, task, slot):
     rstd = one / square_root(variance + splat(x, args.eps))
     store(args.mean, task, mean, head(x, 1))
     store(args.rstd, task, rstd, head(x, 1))
-    nowhere = splat(x, math.nan)
     for k in range(args.channels):
-        data = (x + k * plane, mean, rstd * splat(x, args.weight[c + k]), splat(x, args.bias[c + k]), nowhere, nowhere)
+        data = (x + k * plane, mean, rstd * splat(x, args.weight[c + k]), splat(x, args.bias[c + k]))
         normalised(y + k * plane, data, plane, args.past)
+
+
+@sums_over_run
+def gradient_sums(sums, data, i, mask):
+    """Add dy, and its products with the distances from the mean."""
+    x, dy, mean = data
+    g = load(dy, i, mask)
+    return sums[0] + g, fma(distance(x, mean, i, mask), g, sums[1])
 
 
 @write_run
@@ -53,11 +67,10 @@ def backward(args, task, slot):
     plane = args.plane
     start, c, row = task * args.channels * plane, task % args.groups * args.channels, task * args.channels
     x, dy, zero = args.x + start, args.dy + start, splat(args.x, 0.0)
-    mean, rstd, nowhere = splat(x, args.mean[task]), splat(x, args.rstd[task]), splat(x, math.nan)
+    mean, rstd = splat(x, args.mean[task]), splat(x, args.rstd[task])
     total = along = zero
     for k in range(args.channels):
-        data = (x + k * plane, dy + k * plane, mean, zero, zero, nowhere, nowhere)
-        g, gd = gradient_sums(data, x, plane)
+        g, gd = gradient_sums((x + k * plane, dy + k * plane, mean), x, plane)
         g, gd, w = splat(x, sum_lanes(g)), splat(x, sum_lanes(gd)), splat(x, args.weight[c + k])
         store(args.dbs, row + k, g, head(x, 1))
         store(args.dws, row + k, gd * rstd, head(x, 1))
