@@ -13,8 +13,8 @@ def prepack(model: Layer) -> Layer:
     """Return a copy of a model for inference, whose convolutions and linear layers pack their weights once.
 
     Otherwise each call packs them anew, or transforms them, as the fastest algorithm wants them. With a batch of one
-    image that is up to half of the time. Outputs are the same to the bit. Fold batch normalisation first
-    (`fold_batch_norm`): ``prepack(fold_batch_norm(model))``.
+    image that is up to half of the time. Outputs are the same but for rounding, since another algorithm may then be the
+    fastest. Fold batch normalisation first (`fold_batch_norm`): ``prepack(fold_batch_norm(model))``.
 
     Packed copies are made when an input comes, one for each of its shapes, and cost memory: about that of the weights
     where they are multiplied as they are, four times as much for Winograd's algorithm with tiles of 4 x 4, nothing for

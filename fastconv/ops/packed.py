@@ -57,7 +57,6 @@ class Packed:
 
     def _keep(self, key: Hashable, program: Program, y_shape: tuple[int, ...]) -> tuple:
         """Return what runs a program with packed weights, what it still reads of w and b, and the shape of y."""
-        program = program.prepacked()
         packing = program.packing_key()
         if packing not in self._copies:
             others = [None] * (len(program.names) - 3)
@@ -89,8 +88,10 @@ class PackedConv2d(Packed):
         self._finite = bool(np.isfinite(self.w).all())
 
     def __call__(self, x: np.ndarray, *, residual: np.ndarray | None = None, relu: bool | float = False) -> np.ndarray:
-        """Return what `conv2d` returns, to the bit."""
+        """Return what `conv2d` returns; another algorithm may be the fastest now, and round in another way."""
         x, residual = reals(self.op, x=x, residual=residual)
+        if x.ndim == self.w.ndim - 1:  # a sample without a batch axis
+            return self(x[None], residual=None if residual is None else residual[None], relu=relu)[0]
         key = x.shape, residual is not None, type(relu), relu
         run, w, b, y_shape = self._plans.get(key) or self._plan(key, x, residual, relu)
         if x.dtype is not self.w.dtype or (residual is not None and residual.shape != y_shape):
@@ -106,7 +107,8 @@ class PackedConv2d(Packed):
         geometry = ConvGeometry.make(self.op, x.shape, self.w.shape, b_shape, *self._options, ndim=2)
         end = Ending(self.op, geometry.y_shape, residual, relu)
         about = geometry, x.dtype, self.b is not None, "auto", end.epilogue
-        return self._keep(key, passes.forward_program(*about, lambda: self._finite), geometry.y_shape)
+        program = passes.forward_program(*about, lambda: self._finite, prepacked=True)
+        return self._keep(key, program, geometry.y_shape)
 
 
 class PackedLinear(Packed):

@@ -28,11 +28,12 @@ def forward(
 
 
 def forward_program(
-    geometry: ConvGeometry, dtype: np.dtype, bias: bool, algorithm: str, epilogue: Epilogue, finite: Callable[[], bool]
-) -> Program:
+    geometry: ConvGeometry, dtype: np.dtype, bias: bool, algorithm: str, epilogue: Epilogue, finite: Callable[[], bool],
+    prepacked: bool = False,
+) -> Program:  # fmt: skip
     """Return the program of y; an exact one where weights that are not finite would make NaN of padding."""
     folded = geometry.folded()
-    plan = choose.forward_plan(folded, dtype, bias, algorithm, epilogue)
+    plan = choose.forward_plan(folded, dtype, bias, algorithm, epilogue, prepacked)
     if plan.multiplies_padding and not finite():
         return direct.forward_plan(folded, dtype, bias, epilogue, exact=True)
     return plan
