@@ -9,9 +9,9 @@ from typing import Any
 
 # The one table of public operations. Each has its gradient, named with ``_backward``, in the same module.
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "deform_conv": ("deform_conv2d",),
     "conv": ("conv1d", "conv2d", "conv3d"),
     "conv_transpose": ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    "deform_conv": ("deform_conv2d",),
     "separable": ("depthwise_separable_conv2d",),
     "max_pool": ("max_pool1d", "max_pool2d", "max_pool3d"),
     "avg_pool": ("avg_pool1d", "avg_pool2d", "avg_pool3d"),
