@@ -17,8 +17,8 @@ HEAD = """# Operations
 What there is of every operation. `f` stands for the forward function, `f_backward` for its gradient; both take float32
 and float64 arrays. The reference has the same two names in `fastconv.reference`, the layer is in `fastconv.layers`, and
 the last column has the files of its benchmarks in `asv_bench/benchmarks`. Axes are the spatial ones, behind batch and
-channels; "any" operations take any number of them, or arrays of any shape. [operations.md](operations.md) says what those
-around convolutions compute.
+channels; "any" operations take any number of them, or arrays of any shape. [operations.md](operations.md) says what
+those around convolutions compute.
 
 `python tests/ops_table.py` makes this page, and a test fails where it is out of date or an operation lacks a part.
 
