@@ -6,7 +6,7 @@ type, ValueError for a wrong value.
 
 import operator
 from collections.abc import Sequence
-from math import inf
+from math import inf, isfinite
 from numbers import Real
 
 MAX_SIZE = 2**63 - 1
@@ -79,6 +79,15 @@ def as_flag(op: str, name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{op}: {name} must be True or False, got {value!r} ({type(value).__name__})")
     return value
+
+
+def as_real(op: str, name: str, value: object) -> float:
+    """Return a finite number as a float."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{op}: {name} must be a number, got {value!r} ({type(value).__name__})")
+    if not isfinite(value):
+        raise ValueError(f"{op}: {name} must be finite, got {value!r}")
+    return float(value)
 
 
 def as_relu(op: str, value: object) -> float | None:

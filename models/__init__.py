@@ -7,7 +7,13 @@ returns a layer whose `input_shape` is the (channels, height, width) that it was
 from collections.abc import Callable
 
 from fastconv.layers import Layer
+from fastconv.models.alexnet import alexnet, alexnet_owt
 from fastconv.models.fashion import fashion_7x7
+from fastconv.models.inception_resnet import inception_resnet_v2
+from fastconv.models.inception_v1 import googlenet, inception_v1, inception_v1_naive
+from fastconv.models.inception_v2 import inception_v2
+from fastconv.models.inception_v3 import inception_v3
+from fastconv.models.inception_v4 import inception_v4
 from fastconv.models.lenet import lenet, lenet5
 from fastconv.models.mobilenet import mobilenet_v1, mobilenet_v2
 from fastconv.models.resnet import (
@@ -20,11 +26,38 @@ from fastconv.models.resnet import (
     resnext50_32x4d,
 )
 from fastconv.models.resnet_cifar import plain20, plain56, resnet20, resnet32, resnet44, resnet56, resnet110
+from fastconv.models.squeezenet import squeezenet1_0, squeezenet1_1
+from fastconv.models.vgg import vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from fastconv.models.xception import xception
+from fastconv.models.zfnet import zfnet, zfnet_wide
 
 MODELS: dict[str, Callable[..., Layer]] = {
     "lenet": lenet,
     "lenet5": lenet5,
     "fashion_7x7": fashion_7x7,
+    "alexnet": alexnet,
+    "alexnet_owt": alexnet_owt,
+    "zfnet": zfnet,
+    "zfnet_wide": zfnet_wide,
+    "vgg11": vgg11,
+    "vgg11_bn": vgg11_bn,
+    "vgg11_lrn": vgg11_lrn,
+    "vgg13": vgg13,
+    "vgg13_bn": vgg13_bn,
+    "vgg16": vgg16,
+    "vgg16_bn": vgg16_bn,
+    "vgg19": vgg19,
+    "vgg19_bn": vgg19_bn,
+    "inception_v1": inception_v1,
+    "inception_v1_naive": inception_v1_naive,
+    "googlenet": googlenet,
+    "inception_v2": inception_v2,
+    "inception_v3": inception_v3,
+    "inception_v4": inception_v4,
+    "inception_resnet_v2": inception_resnet_v2,
+    "xception": xception,
+    "squeezenet1_0": squeezenet1_0,
+    "squeezenet1_1": squeezenet1_1,
     "resnet20": resnet20,
     "resnet32": resnet32,
     "resnet44": resnet44,

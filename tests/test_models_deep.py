@@ -6,6 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from test_models_classic import PUBLISHED as CLASSIC
+from test_models_inception import PUBLISHED as INCEPTION
 
 import fastconv
 from fastconv import ops
@@ -18,7 +20,7 @@ from fastconv.models.mobilenet import inverted_residual, scaled
 from fastconv.models.resnet import basic, bottleneck, residual, resnet
 from fastconv.models.resnet_cifar import resnet_cifar
 from fastconv.optim import SGD
-from fastconv.testing import gradcheck
+from fastconv.testing import gradcheck_layer
 
 # Parameters as published or in torchvision, and multiply-adds (in millions) of one image of the model's own size. The
 # networks for CIFAR have the 2,752 parameters of two 1x1 convolutions and their normalisation more than the paper's.
@@ -54,7 +56,7 @@ def test_published_sizes(name):
 
 
 def test_every_network_is_tested():
-    assert set(MODELS) == set(PUBLISHED) | {"lenet", "lenet5"}
+    assert set(MODELS) == set(PUBLISHED) | set(CLASSIC) | set(INCEPTION) | {"lenet", "lenet5"}
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18", "resnext50_32x4d", "mobilenet_v1", "mobilenet_v2"])
@@ -125,25 +127,9 @@ UNITS = {
 
 @pytest.mark.parametrize("build", UNITS.values(), ids=UNITS)
 def test_gradients_of_a_unit_are_slopes(build, rng):
-    unit = build().astype(np.float64)
+    unit = build()
     channels = next(layer.in_channels for _, layer in unit.named_layers() if isinstance(layer, Conv2d))
-    params = [array.copy() for _, array in unit.named_parameters()]
-
-    def put(values):
-        for (_, array), value in zip(unit.named_parameters(), values, strict=True):
-            array[...] = value
-
-    def f(x, *values):
-        put(values)
-        return unit.forward(x)[0]
-
-    def f_backward(dy, x, *values):
-        put(values)
-        unit.zero_grad()
-        dx = unit.forward(x)[1](dy)
-        return dx, *(gradient for _, gradient in unit.named_gradients())
-
-    gradcheck(f, f_backward, (rng.standard_normal((2, channels, 5, 4)), *params), {}, rng)
+    gradcheck_layer(unit, rng.standard_normal((2, channels, 5, 4)), rng)
 
 
 def test_normalisation_adds_and_rectifies(monkeypatch):

@@ -2,13 +2,27 @@
 
 import numpy as np
 import pytest
+from blank import blank
 
 from fastconv.models import MODELS
+from fastconv.train.objective import objective
 
 torch = pytest.importorskip("torch")
 
-NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "mobilenet_v2")
-SIZES = {"resnet101": 32, "resnet152": 32}  # of images, where 64 would take long
+NAMES = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d"),
+    "mobilenet_v2",
+    "alexnet_owt",
+    *("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
+    *("squeezenet1_0", "squeezenet1_1"),
+    *("googlenet", "inception_v3"),
+)
+THEIR_NAMES = {"alexnet_owt": "alexnet"}
+OPTIONS = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}  # of torchvision's model
+# Sizes of images, where 64 would take long or is too small.
+SIZES = {"resnet101": 32, "resnet152": 32, "vgg11": 32, "vgg16_bn": 32, "inception_v3": 75}
+SLOW = {"vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn"}
+LOGITS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -26,34 +40,82 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def with_random_statistics(model):
-    """Give a model of torchvision's running statistics that hide no mistake."""
-    generator = torch.Generator().manual_seed(0)
+def torch_model(name, theirs):
+    """Return torchvision's model without memory for its parameters, which are put there by `with_weights`."""
+    with torch.device("meta"):
+        return getattr(theirs, THEIR_NAMES.get(name, name))(**OPTIONS.get(name, {}))
+
+
+def state_of(model):
+    """Return what torchvision's model has, too."""
+    return {name: array for name, array in model.state_dict().items() if not name.endswith(".passes")}
+
+
+def with_weights(model, own):
+    """Give a model of torchvision's our weights, in our dtype, for inference."""
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in state_of(own).items()}, assign=True)
+    return model.eval()
+
+
+def randomise_statistics(model, rng):
+    """Give running statistics values that hide no mistake."""
     for name, buffer in model.named_buffers():
         if name.endswith("running_mean"):
-            buffer.normal_(0, 0.1, generator=generator)
+            buffer[...] = rng.normal(0, 0.1, buffer.shape)
         elif name.endswith("running_var"):
-            buffer.uniform_(0.5, 2, generator=generator)
-    return model.eval()
+            buffer[...] = rng.uniform(0.5, 2, buffer.shape)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_and_shapes(name, theirs):
-    """Order included: a file written by either is read by the other."""
-    state = getattr(theirs, name)().state_dict()
-    own = {key: array for key, array in MODELS[name]().state_dict().items() if not key.endswith(".passes")}
-    assert {key: array.shape for key, array in own.items()} == {key: tuple(value.shape) for key, value in state.items()}
+    """A file written by either is read by the other."""
+    state = {key: tuple(value.shape) for key, value in torch_model(name, theirs).state_dict().items()}
+    assert {key: array.shape for key, array in state_of(blank(MODELS[name])).items()} == state
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LOGITS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-9)], ids=["float32", "float64"])
 def test_logits(name, dtype, tolerance, theirs, rng):
     """Relative to the largest."""
-    model = with_random_statistics(getattr(theirs, name)()).to(torch.from_numpy(np.empty(0, dtype)).dtype)
     own = MODELS[name]().astype(dtype)
-    own.load_state_dict({key: value.numpy() for key, value in model.state_dict().items()})
+    randomise_statistics(own, rng)
     size = SIZES.get(name, 64)
     x = rng.standard_normal((2, 3, size, size)).astype(dtype)
     with torch.no_grad():
-        wanted = model(torch.from_numpy(x)).numpy()
+        wanted = with_weights(torch_model(name, theirs), own)(torch.from_numpy(x)).numpy()
+    assert wanted.std() > 0.01 * abs(wanted).max()  # a network that says the same of every class shows nothing
     np.testing.assert_allclose(own(x), wanted, rtol=0, atol=tolerance * abs(wanted).max())
+
+
+def test_gradients_of_googlenet(theirs, rng):
+    """All of them, of the losses of three heads together."""
+    own = MODELS["googlenet"](10, dropout=0, head_dropout=0).astype(np.float64)
+    with torch.device("meta"):
+        model = theirs.googlenet(num_classes=10, init_weights=False, dropout=0.0, dropout_aux=0.0)
+    with_weights(model, own).train()
+    x, target = rng.standard_normal((3, 3, 64, 64)), np.array([1, 7, 7])
+    outputs, labels = model(torch.from_numpy(x)), torch.from_numpy(target)
+    loss = torch.nn.functional.cross_entropy
+    side = loss(outputs.aux_logits1, labels) + loss(outputs.aux_logits2, labels)
+    wanted = loss(outputs.logits, labels) + 0.3 * side
+    wanted.backward()
+    y, backward = own.forward(x)
+    _, found, dy = objective(own, y, target)
+    assert found == pytest.approx(wanted.item(), rel=1e-9)
+    backward(dy, input_gradient=False)
+    for name, gradient in own.named_gradients():
+        expected = model.get_parameter(name).grad.numpy()
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9 * max(1, abs(expected).max()), err_msg=name)
+
+
+@pytest.mark.slow
+def test_the_head_of_inception_v3(theirs, rng):
+    own = MODELS["inception_v3"](10, dropout=0).astype(np.float64)
+    with torch.device("meta"):
+        model = theirs.inception_v3(num_classes=10, init_weights=False, dropout=0.0)
+    with_weights(model, own).train()
+    x = rng.standard_normal((2, 3, 299, 299))
+    with torch.no_grad():
+        outputs = model(torch.from_numpy(x))
+    for found, wanted in zip(own.forward(x)[0], outputs, strict=True):
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=0, atol=1e-9 * abs(wanted.numpy()).max())

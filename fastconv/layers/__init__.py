@@ -68,7 +68,9 @@ from fastconv.layers.sample_norm import (
     LayerNorm,
     LocalResponseNorm,
 )
+from fastconv.layers.scale import Scale
 from fastconv.layers.separable import DepthwiseSeparableConv2d
+from fastconv.layers.side_heads import SideHead, Supervised
 from fastconv.layers.summary import Row, summary_rows
 from fastconv.layers.unpool import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d, Upsample
 
@@ -139,12 +141,15 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "Row",
+    "Scale",
     "Sequential",
     "SiLU",
+    "SideHead",
     "Sigmoid",
     "Softmax",
     "SpaceToDepth",
     "Sum",
+    "Supervised",
     "Tanh",
     "Unfold",
     "Upsample",

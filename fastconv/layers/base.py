@@ -12,6 +12,7 @@ several places of a model (its gradients add up), and two forward passes may pre
 """
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
@@ -104,7 +105,8 @@ class Layer:
     buffers : dict of str to ndarray, optional
         Other state of the layer, such as running statistics: saved and loaded like parameters, but not trained.
     children : dict of str to Layer, optional
-        Layers that it is made of. One may be called '': what is in it is named as if it stood in the layer itself.
+        Layers that it is made of. One may be called '', and names may start with a dot, as '.main': such a name is left
+        out, and what is in the layer is named as if it stood in this one.
 
     Attributes
     ----------
@@ -136,10 +138,9 @@ class Layer:
         for name, child in self.children.items():
             if not isinstance(child, Layer):
                 raise TypeError(f"{type(self).__name__}: {name!r} must be a Layer, got {child!r}")
-        nameless = self.children.get("")
-        shared = set() if nameless is None else (nameless.params | nameless.children).keys() & self.children.keys()
-        if shared - {""}:
-            raise ValueError(f"{type(self).__name__}: two layers in it are called {sorted(shared - {''})}")
+        counts = Counter(_shown_names(self))
+        if twice := sorted(name for name, count in counts.items() if count > 1):
+            raise ValueError(f"{type(self).__name__}: two layers in it are called {twice}")
 
     # ---- what a subclass defines
 
@@ -354,5 +355,18 @@ class Layer:
 
 
 def join_names(parent: str, name: str) -> str:
-    """Return the dotted name of what is called `name` in `parent`. A layer called '' adds nothing to a name."""
-    return f"{parent}.{name}" if parent and name else parent or name
+    """Return the dotted name of what is called `name` in `parent`. A hidden name adds nothing."""
+    shown = "" if is_hidden(name) else name
+    return f"{parent}.{shown}" if parent and shown else parent or shown
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a layer's name is left out of the names of its parameters."""
+    return not name or name.startswith(".")
+
+
+def _shown_names(layer: Layer) -> Iterator[str]:
+    """Yield the names of parameters and of layers that stand in a layer, or seem to."""
+    yield from layer.params
+    for name, child in layer.children.items():
+        yield from _shown_names(child) if is_hidden(name) else (name,)

@@ -1,8 +1,9 @@
 """Layers made of layers: one after another, or side by side with one result.
 
 They make an architecture readable as algebra; a residual unit is ``Sequential(Sum(main, Identity()), ReLU())``. Layers
-are numbered in the names of parameters, unless one dict gives them names. A name of '' is left out, so that names need
-not follow the nesting: ``Sum({"": Sequential({"conv": main}), "skip": Identity()})`` has a 'conv.weight'.
+are numbered in the names of parameters, unless one dict gives them names. A name of '' is left out, and so is one that
+starts with a dot: names need not follow the nesting. ``Sum({"": Sequential({"conv": main}), "skip": Identity()})`` has
+a 'conv.weight'.
 """
 
 from collections.abc import Callable, Iterator, Mapping

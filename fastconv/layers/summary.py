@@ -22,7 +22,9 @@ class Row(NamedTuple):
 
 
 def summary_rows(model: Layer, input_shape: Shape) -> list[Row]:
-    """Describe every layer that has no children, in the order of computation.
+    """Describe every layer that is not made of others, in the order of computation.
+
+    What a forward pass for inference leaves out, as a `SideHead`, is one row.
 
     Parameters
     ----------
@@ -40,12 +42,17 @@ def summary_rows(model: Layer, input_shape: Shape) -> list[Row]:
     for name, layer, shape, output_shape in _leaves("", model, tuple(input_shape), model.output_shape(input_shape)):
         parameters = 0 if id(layer) in seen else layer.parameter_count
         seen.add(id(layer))
-        rows.append(Row(name, repr(layer), output_shape, parameters, layer.macs(shape)))
+        rows.append(Row(name, _text(layer), output_shape, parameters, layer.macs(shape)))
     return rows
 
 
 def _leaves(name: str, layer: Layer, shape: Shape, output_shape: Shape) -> Iterator[tuple[str, Layer, Shape, Shape]]:
-    if not layer.children:
+    steps = list(layer.flow(shape))
+    if not steps:
         yield name, layer, shape, output_shape
-    for child_name, child, child_shape, child_output in layer.flow(shape):
+    for child_name, child, child_shape, child_output in steps:
         yield from _leaves(join_names(name, child_name), child, child_shape, child_output)
+
+
+def _text(layer: Layer) -> str:
+    return f"{type(layer).__name__}(...)" if layer.children else repr(layer)

@@ -4,10 +4,11 @@ import numpy as np
 
 from fastconv import ops
 from fastconv.layers import Arena, Layer
+from fastconv.train.objective import objective
 
 
 def gradients(model: Layer, arena: Arena, x: np.ndarray, target: np.ndarray) -> tuple[float, int]:
-    """Put the gradients of the mean cross-entropy over a batch into `arena`.
+    """Put the gradients of the `objective` of a batch into `arena`.
 
     Parameters
     ----------
@@ -24,11 +25,11 @@ def gradients(model: Layer, arena: Arena, x: np.ndarray, target: np.ndarray) -> 
     hits : int
         Samples whose class got the highest score.
     """
-    scores, backward = model.forward(x)
-    loss, saved = ops.cross_entropy(scores, target, return_saved=True)
+    y, backward = model.forward(x)
+    scores, loss, dy = objective(model, y, target)
     arena.zero_grad()
-    backward(ops.cross_entropy_backward(1.0, scores, target, saved=saved), input_gradient=False)
-    return float(loss), _hits(scores, target)
+    backward(dy, input_gradient=False)
+    return loss, _hits(scores, target)
 
 
 def evaluate(model: Layer, images: np.ndarray, labels: np.ndarray, batch_size: int = 512) -> tuple[float, float]:
