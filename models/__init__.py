@@ -7,6 +7,7 @@ returns a layer whose `input_shape` is the (channels, height, width) that it was
 from collections.abc import Callable
 
 from fastconv.layers import Layer
+from fastconv.models.densenet import densenet40, densenet100_bc, densenet121, densenet161, densenet169, densenet201
 from fastconv.models.fashion import fashion_7x7
 from fastconv.models.lenet import lenet, lenet5
 from fastconv.models.mobilenet import mobilenet_v1, mobilenet_v2
@@ -39,6 +40,12 @@ MODELS: dict[str, Callable[..., Layer]] = {
     "resnet152": resnet152,
     "resnext50_32x4d": resnext50_32x4d,
     "plain34": plain34,
+    "densenet40": densenet40,
+    "densenet100_bc": densenet100_bc,
+    "densenet121": densenet121,
+    "densenet161": densenet161,
+    "densenet169": densenet169,
+    "densenet201": densenet201,
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
 }

@@ -2,13 +2,29 @@
 
 import numpy as np
 import pytest
+from blank import blank
 
 from fastconv.models import MODELS
 
 torch = pytest.importorskip("torch")
 
-NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "mobilenet_v2")
+NAMES = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d"),
+    *("densenet121", "densenet161", "densenet169", "densenet201"),
+    "mobilenet_v2",
+)
+THEIR_NAMES: dict[str, str] = {}
+OPTIONS: dict[str, dict] = {}  # of torchvision's model
 SIZES = {"resnet101": 32, "resnet152": 32}  # of images, where 64 would take long
+SLOW = {"densenet161", "densenet201"}
+LOGITS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
+
+# What leaves out all that is random: torchvision's options, and ours.
+GRADIENTS = {
+    "resnet18": ({}, {}),
+    "densenet121": ({}, {}),
+    "mobilenet_v2": ({"dropout": 0}, {"dropout": 0}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -26,34 +42,71 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def with_random_statistics(model):
-    """Give a model of torchvision's running statistics that hide no mistake."""
-    generator = torch.Generator().manual_seed(0)
+def torch_model(name, theirs):
+    """Return torchvision's model without memory for its parameters, which are put there by `with_weights`."""
+    with torch.device("meta"):
+        return getattr(theirs, THEIR_NAMES.get(name, name))(**OPTIONS.get(name, {}))
+
+
+def state_of(model):
+    """Return what torchvision's model has, too."""
+    return {name: array for name, array in model.state_dict().items() if not name.endswith(".passes")}
+
+
+def with_weights(model, own):
+    """Give a model of torchvision's our weights, in our dtype, for inference."""
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in state_of(own).items()}, assign=True)
+    return model.eval()
+
+
+def randomise_statistics(model, rng):
+    """Give running statistics values that hide no mistake."""
     for name, buffer in model.named_buffers():
         if name.endswith("running_mean"):
-            buffer.normal_(0, 0.1, generator=generator)
+            buffer[...] = rng.normal(0, 0.1, buffer.shape)
         elif name.endswith("running_var"):
-            buffer.uniform_(0.5, 2, generator=generator)
-    return model.eval()
+            buffer[...] = rng.uniform(0.5, 2, buffer.shape)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_and_shapes(name, theirs):
-    """Order included: a file written by either is read by the other."""
-    state = getattr(theirs, name)().state_dict()
-    own = {key: array for key, array in MODELS[name]().state_dict().items() if not key.endswith(".passes")}
-    assert {key: array.shape for key, array in own.items()} == {key: tuple(value.shape) for key, value in state.items()}
+    """A file written by either is read by the other."""
+    state = {key: tuple(value.shape) for key, value in torch_model(name, theirs).state_dict().items()}
+    assert {key: array.shape for key, array in state_of(blank(MODELS[name])).items()} == state
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LOGITS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-9)], ids=["float32", "float64"])
 def test_logits(name, dtype, tolerance, theirs, rng):
     """Relative to the largest."""
-    model = with_random_statistics(getattr(theirs, name)()).to(torch.from_numpy(np.empty(0, dtype)).dtype)
     own = MODELS[name]().astype(dtype)
-    own.load_state_dict({key: value.numpy() for key, value in model.state_dict().items()})
+    randomise_statistics(own, rng)
     size = SIZES.get(name, 64)
     x = rng.standard_normal((2, 3, size, size)).astype(dtype)
     with torch.no_grad():
-        wanted = model(torch.from_numpy(x)).numpy()
+        wanted = with_weights(torch_model(name, theirs), own)(torch.from_numpy(x)).numpy()
+    assert wanted.std() > 0.01 * abs(wanted).max()  # a network that says the same of every class shows nothing
     np.testing.assert_allclose(own(x), wanted, rtol=0, atol=tolerance * abs(wanted).max())
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_of_all_parameters(name, theirs, rng):
+    """In training, by the statistics of the batch; relative to the largest of all, which tells noise from numbers."""
+    options, own_options = GRADIENTS[name]
+    with torch.device("meta"):
+        model = getattr(theirs, name)(**options)
+    own = MODELS[name](**own_options).astype(np.float64)
+    with_weights(model, own).train()
+    x = rng.standard_normal((4, 3, 64, 64))
+    scores, backward = own.forward(x)
+    wanted = model(torch.from_numpy(x))
+    np.testing.assert_allclose(scores, wanted.detach(), rtol=0, atol=1e-9 * abs(scores).max())
+    dy = rng.standard_normal(scores.shape)
+    backward(dy, input_gradient=False)
+    parameters = dict(model.named_parameters())
+    slopes = torch.autograd.grad(wanted, list(parameters.values()), torch.from_numpy(dy))
+    gradients = dict(own.named_gradients())
+    assert list(gradients) == list(parameters)
+    largest = max(abs(gradient).max() for gradient in gradients.values())
+    for (key, gradient), slope in zip(gradients.items(), slopes, strict=True):
+        np.testing.assert_allclose(gradient, slope, rtol=1e-6, atol=1e-9 * largest, err_msg=key)

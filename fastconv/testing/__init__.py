@@ -1,7 +1,7 @@
 """What tests and benchmarks share: the shapes, numbers whose sums are exact, error bounds, and a check of gradients."""
 
 from fastconv.testing.cases import CASES
-from fastconv.testing.compare import error_bound, gradcheck
+from fastconv.testing.compare import error_bound, gradcheck, gradcheck_layer
 from fastconv.testing.conv_cases import (
     CONV1D_CASES,
     CONV3D_CASES,
@@ -39,6 +39,7 @@ __all__ = [
     "error_bound",
     "exact_integers",
     "gradcheck",
+    "gradcheck_layer",
     "random_deform_case",
     "random_geometry",
     "random_transpose",

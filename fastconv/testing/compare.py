@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastconv.layers import Layer
+
 
 def error_bound(magnitude: np.ndarray, products: int, dtype: DTypeLike) -> np.ndarray:
     """Return how far a directly computed sum may lie from the exact one, element by element.
@@ -75,6 +77,46 @@ def gradcheck(
 
         slopes = None if arrays[number] is None else _central_differences(scalar, arrays[number], eps)
         _compare(f"argument {number}", gradient, slopes, tolerance)
+
+
+def gradcheck_layer(layer: Layer, x: np.ndarray, rng: np.random.Generator, **options: float) -> None:
+    """Compare the gradients of a layer, of its input and all parameters, with central differences.
+
+    Parameters
+    ----------
+    layer : Layer
+        Converted to float64; its parameters are what they were in the end.
+    x : ndarray
+        Input, in float64.
+    rng : numpy.random.Generator
+        Source of the cotangent.
+    **options
+        `eps` and `tolerance` of `gradcheck`.
+
+    Raises
+    ------
+    AssertionError
+        A gradient is wrong. Argument 0 is x; parameters follow by their number.
+    """
+    layer.astype(np.float64)
+    params = [array.copy() for _, array in layer.named_parameters()]
+
+    def put(values: tuple[np.ndarray, ...]) -> None:
+        for (_, array), value in zip(layer.named_parameters(), values, strict=True):
+            array[...] = value
+
+    def f(x: np.ndarray, *values: np.ndarray) -> np.ndarray:
+        put(values)
+        return layer.forward(x)[0]
+
+    def f_backward(dy: np.ndarray, x: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, ...]:
+        put(values)
+        layer.zero_grad()
+        dx = layer.forward(x)[1](dy)
+        return dx, *(gradient for _, gradient in layer.named_gradients())
+
+    gradcheck(f, f_backward, (x, *params), {}, rng, **options)
+    put(params)
 
 
 def _central_differences(scalar: Callable, array: np.ndarray, eps: float) -> np.ndarray:
