@@ -4,13 +4,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastconv.init import Initialiser, zeros
 from fastconv.layers import BatchNorm2d, Conv2d, Flatten, GlobalAvgPool2d, Layer, Linear, ReLU, Sequential
 
 Layers = dict[str, Layer]  # by the names that their parameters have, torchvision's where it has the model
 
 
 def conv_norm(
-    in_channels: int, channels: int, kernel: int, stride: int = 1, groups: int = 1, *, rng: np.random.Generator
+    in_channels: int,
+    channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    *,
+    norm: Callable[[int], BatchNorm2d] = BatchNorm2d,
+    rng: np.random.Generator,
 ) -> list[Layer]:
     """Return a convolution and its batch normalisation, which makes a bias useless.
 
@@ -21,7 +29,7 @@ def conv_norm(
     conv = Conv2d(
         in_channels, channels, kernel, stride, padding, groups=groups, bias=False, rng=rng, init="kaiming_normal_out"
     )
-    return [conv, BatchNorm2d(channels)]
+    return [conv, norm(channels)]
 
 
 def unit(*sizes: int, activation: Callable[[], Layer] = ReLU, **options) -> Sequential:
@@ -40,3 +48,11 @@ def unit(*sizes: int, activation: Callable[[], Layer] = ReLU, **options) -> Sequ
 def head(channels: int, num_classes: int, *, rng: np.random.Generator) -> Layers:
     """Return the layers from maps to scores, for maps of any size."""
     return {"avgpool": GlobalAvgPool2d(), "flatten": Flatten(), "fc": Linear(channels, num_classes, rng=rng)}
+
+
+def small_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+    """Draw from a normal distribution of standard deviation 0.01, as the last layers of some networks start."""
+    return rng.standard_normal(shape, np.float32) * np.float32(0.01)
+
+
+SMALL = Initialiser(small_normal, zeros)

@@ -47,6 +47,16 @@ PUBLISHED = {
     "densenet201": (20_013_928, 4_291.4),
     "mobilenet_v1": (4_231_976, 568.7),
     "mobilenet_v2": (3_504_872, 300.8),
+    "mobilenet_v3_small": (2_542_856, 56.5),
+    "mobilenet_v3_large": (5_483_032, 216.6),
+    "efficientnet_b0": (5_288_548, 385.8),
+    "efficientnet_b1": (7_794_184, 686.8),
+    "efficientnet_b2": (9_109_994, 993.6),
+    "efficientnet_b3": (12_233_232, 1_827.1),
+    "efficientnet_b4": (19_341_616, 4_393.8),
+    "efficientnet_b5": (30_389_784, 10_266.4),
+    "efficientnet_b6": (43_040_704, 19_067.6),
+    "efficientnet_b7": (66_347_960, 37_745.9),
 }
 
 

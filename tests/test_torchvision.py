@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch")
 NAMES = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d"),
     *("densenet121", "densenet161", "densenet169", "densenet201"),
-    "mobilenet_v2",
+    *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
+    *("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b5"),
 )
 THEIR_NAMES: dict[str, str] = {}
 OPTIONS: dict[str, dict] = {}  # of torchvision's model
 SIZES = {"resnet101": 32, "resnet152": 32}  # of images, where 64 would take long
-SLOW = {"densenet161", "densenet201"}
+SLOW = {"densenet161", "densenet201", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b5"}
 LOGITS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
 
 # What leaves out all that is random: torchvision's options, and ours.
@@ -24,6 +25,7 @@ GRADIENTS = {
     "resnet18": ({}, {}),
     "densenet121": ({}, {}),
     "mobilenet_v2": ({"dropout": 0}, {"dropout": 0}),
+    "efficientnet_b0": ({"dropout": 0, "stochastic_depth_prob": 0}, {"dropout": 0, "drop_path": 0}),
 }
 
 
