@@ -8,6 +8,17 @@ from collections.abc import Callable
 
 from fastconv.layers import Layer
 from fastconv.models.alexnet import alexnet, alexnet_owt
+from fastconv.models.densenet import densenet40, densenet100_bc, densenet121, densenet161, densenet169, densenet201
+from fastconv.models.efficientnet import (
+    efficientnet_b0,
+    efficientnet_b1,
+    efficientnet_b2,
+    efficientnet_b3,
+    efficientnet_b4,
+    efficientnet_b5,
+    efficientnet_b6,
+    efficientnet_b7,
+)
 from fastconv.models.fashion import fashion_7x7
 from fastconv.models.inception_resnet import inception_resnet_v2
 from fastconv.models.inception_v1 import googlenet, inception_v1, inception_v1_naive
@@ -16,6 +27,7 @@ from fastconv.models.inception_v3 import inception_v3
 from fastconv.models.inception_v4 import inception_v4
 from fastconv.models.lenet import lenet, lenet5
 from fastconv.models.mobilenet import mobilenet_v1, mobilenet_v2
+from fastconv.models.mobilenet_v3 import mobilenet_v3_large, mobilenet_v3_small
 from fastconv.models.resnet import (
     plain34,
     resnet18,
@@ -72,8 +84,24 @@ MODELS: dict[str, Callable[..., Layer]] = {
     "resnet152": resnet152,
     "resnext50_32x4d": resnext50_32x4d,
     "plain34": plain34,
+    "densenet40": densenet40,
+    "densenet100_bc": densenet100_bc,
+    "densenet121": densenet121,
+    "densenet161": densenet161,
+    "densenet169": densenet169,
+    "densenet201": densenet201,
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,
+    "mobilenet_v3_small": mobilenet_v3_small,
+    "mobilenet_v3_large": mobilenet_v3_large,
+    "efficientnet_b0": efficientnet_b0,
+    "efficientnet_b1": efficientnet_b1,
+    "efficientnet_b2": efficientnet_b2,
+    "efficientnet_b3": efficientnet_b3,
+    "efficientnet_b4": efficientnet_b4,
+    "efficientnet_b5": efficientnet_b5,
+    "efficientnet_b6": efficientnet_b6,
+    "efficientnet_b7": efficientnet_b7,
 }
 
 __all__ = ["MODELS", *MODELS]  # noqa: PLE0604

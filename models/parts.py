@@ -11,7 +11,14 @@ Layers = dict[str, Layer]  # by the names that their parameters have, torchvisio
 
 
 def conv_norm(
-    in_channels: int, channels: int, kernel: int, stride: int = 1, groups: int = 1, *, rng: np.random.Generator
+    in_channels: int,
+    channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    *,
+    norm: Callable[[int], BatchNorm2d] = BatchNorm2d,
+    rng: np.random.Generator,
 ) -> list[Layer]:
     """Return a convolution and its batch normalisation, which makes a bias useless.
 
@@ -22,7 +29,7 @@ def conv_norm(
     conv = Conv2d(
         in_channels, channels, kernel, stride, padding, groups=groups, bias=False, rng=rng, init="kaiming_normal_out"
     )
-    return [conv, BatchNorm2d(channels)]
+    return [conv, norm(channels)]
 
 
 def unit(*sizes: int, activation: Callable[[], Layer] = ReLU, **options) -> Sequential:

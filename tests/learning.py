@@ -17,11 +17,11 @@ def some_digits(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return data.train_images[:count], data.train_labels[:count]
 
 
-def losses_of_steps(model: Layer, size: int, count: int = 8, steps: int = 20) -> list[float]:
+def losses_of_steps(model: Layer, size: int, count: int = 8, steps: int = 20, lr: float = 1e-3) -> list[float]:
     """Train on one batch of `count` images; return the losses before each step."""
     images, labels = some_digits(size, count)
     arena = Arena(model)
-    optimizer, losses = Adam(arena, lr=1e-3), []
+    optimizer, losses = Adam(arena, lr=lr), []
     for _ in range(steps):
         losses.append(gradients(model, arena, images, labels)[0])
         optimizer.step()

@@ -5,7 +5,7 @@ import pytest
 
 from fastconv import ops, reference
 from fastconv.cpu import philox
-from fastconv.layers import Dropout, Dropout1d, Dropout2d, Dropout3d, Linear, Sequential, summary_rows
+from fastconv.layers import Dropout, Dropout1d, Dropout2d, Dropout3d, Linear, Sequential, StochasticDepth, summary_rows
 from fastconv.reference.dropout import philox as plain_philox
 
 X = np.random.default_rng(0).standard_normal((40, 500)).astype(np.float32)
@@ -166,3 +166,15 @@ def test_bad_options(options, error, message):
         ops.dropout2d(X, seed=0)
     with pytest.raises(TypeError):
         ops.dropout(X)
+
+
+def test_whole_samples_are_dropped():
+    layer = StochasticDepth(0.25, rng=0)
+    x = np.random.default_rng(1).standard_normal((400, 3, 2, 5))
+    y, backward = layer.forward(x)
+    stays = y.any(axis=(1, 2, 3))
+    np.testing.assert_allclose(y[stays], x[stays] / 0.75, rtol=1e-15)
+    assert abs(stays.mean() - 0.75) < 0.07 and not y[~stays].any()
+    dy = np.asfortranarray(np.ones_like(x))
+    np.testing.assert_allclose(backward(dy), stays[:, None, None, None] / 0.75 * dy, rtol=1e-15)
+    assert layer(x) is not None and (layer(x) == x).all() and layer.forward(x[:0])[0].shape == (0, 3, 2, 5)

@@ -11,18 +11,31 @@ torch = pytest.importorskip("torch")
 
 NAMES = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d"),
-    "mobilenet_v2",
     "alexnet_owt",
     *("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
     *("squeezenet1_0", "squeezenet1_1"),
     *("googlenet", "inception_v3"),
+    *("densenet121", "densenet161", "densenet169", "densenet201"),
+    *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"),
+    *("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b5"),
 )
 THEIR_NAMES = {"alexnet_owt": "alexnet"}
 OPTIONS = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}  # of torchvision's model
 # Sizes of images, where 64 would take long or is too small.
 SIZES = {"resnet101": 32, "resnet152": 32, "vgg11": 32, "vgg16_bn": 32, "inception_v3": 75}
-SLOW = {"vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn"}
+SLOW = {
+    *("vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn", "densenet161", "densenet201"),
+    *("efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b5"),
+}
 LOGITS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
+
+# What leaves out all that is random: torchvision's options, and ours.
+GRADIENTS = {
+    "resnet18": ({}, {}),
+    "densenet121": ({}, {}),
+    "mobilenet_v2": ({"dropout": 0}, {"dropout": 0}),
+    "efficientnet_b0": ({"dropout": 0, "stochastic_depth_prob": 0}, {"dropout": 0, "drop_path": 0}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +132,26 @@ def test_the_head_of_inception_v3(theirs, rng):
         outputs = model(torch.from_numpy(x))
     for found, wanted in zip(own.forward(x)[0], outputs, strict=True):
         np.testing.assert_allclose(found, wanted.numpy(), rtol=0, atol=1e-9 * abs(wanted.numpy()).max())
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_of_all_parameters(name, theirs, rng):
+    """In training, by the statistics of the batch; relative to the largest of all, which tells noise from numbers."""
+    options, own_options = GRADIENTS[name]
+    with torch.device("meta"):
+        model = getattr(theirs, name)(**options)
+    own = MODELS[name](**own_options).astype(np.float64)
+    with_weights(model, own).train()
+    x = rng.standard_normal((4, 3, 64, 64))
+    scores, backward = own.forward(x)
+    wanted = model(torch.from_numpy(x))
+    np.testing.assert_allclose(scores, wanted.detach(), rtol=0, atol=1e-9 * abs(scores).max())
+    dy = rng.standard_normal(scores.shape)
+    backward(dy, input_gradient=False)
+    parameters = dict(model.named_parameters())
+    slopes = torch.autograd.grad(wanted, list(parameters.values()), torch.from_numpy(dy))
+    gradients = dict(own.named_gradients())
+    assert list(gradients) == list(parameters)
+    largest = max(abs(gradient).max() for gradient in gradients.values())
+    for (key, gradient), slope in zip(gradients.items(), slopes, strict=True):
+        np.testing.assert_allclose(gradient, slope, rtol=1e-6, atol=1e-9 * largest, err_msg=key)

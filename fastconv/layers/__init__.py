@@ -44,7 +44,7 @@ from fastconv.layers.conv import Conv1d, Conv2d, Conv3d
 from fastconv.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from fastconv.layers.deform_conv import DeformConv2d
 from fastconv.layers.dense import Flatten, Linear
-from fastconv.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
+from fastconv.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, StochasticDepth
 from fastconv.layers.fold import fold_batch_norm
 from fastconv.layers.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastconv.layers.pool import (
@@ -148,6 +148,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "SpaceToDepth",
+    "StochasticDepth",
     "Sum",
     "Supervised",
     "Tanh",

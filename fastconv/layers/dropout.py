@@ -1,5 +1,6 @@
-"""Dropout as layers: of single elements, and of whole channels."""
+"""Dropout as layers: of single elements, of whole channels, and of whole samples."""
 
+from math import prod
 from numbers import Real
 
 import numpy as np
@@ -81,3 +82,19 @@ class Dropout3d(Dropout):
     """Dropout of whole channels of ([n,] c, d, h, w); see `fastconv.dropout3d`. Otherwise as `Dropout`."""
 
     op = "dropout3d"
+
+
+class StochasticDepth(Dropout):
+    """Set whole samples to 0 in training, a random share `p`, and divide the others by 1 - p. Otherwise as `Dropout`.
+
+    At the end of a branch of a residual unit it lets samples skip the branch: G. Huang et al., *Deep networks with
+    stochastic depth*, ECCV 2016, https://arxiv.org/abs/1603.09382; division as in torchvision's ``mode='row'``.
+    """
+
+    op = "dropout1d"  # of (c, l), where a channel is a sample here
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
+        rows = (len(x), prod(x.shape[1:]))
+        y, pullback = super().apply(x.reshape(rows), train)
+        return y.reshape(x.shape), lambda dy, _: pullback(dy.reshape(rows), _).reshape(x.shape)
