@@ -1,8 +1,13 @@
-"""The command ``fastconv summary``."""
+"""The commands for models and their files: ``fastconv summary`` and ``fastconv convert``."""
+
+from pathlib import Path
 
 import click
 
-from fastconv.cli.base import MODEL, Command
+from fastconv.cli.base import MODEL, Command, Option, mistakes
+
+OLD = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(cls=Command, section="Models")
@@ -30,6 +35,25 @@ def summary(model: str) -> None:
     console = Console()
     console.print(f"{model}, for an image of {_shape(network.input_shape)}", highlight=False)
     console.print(table)
+
+
+@click.command(cls=Command, section="Models")
+@click.argument("source", metavar="FILE.pth", type=OLD)
+@click.argument("target", metavar="FILE.safetensors", type=NEW)
+@click.option("--key", cls=Option, metavar="NAME", show_default="the only one", help="State dict in a checkpoint.")
+def convert(source: Path, target: Path, key: str | None) -> None:
+    """Make safetensors of a PyTorch file.
+
+    Reads what torch.save has written, a state dict or a checkpoint that has one, without PyTorch. Nothing in it is
+    executed.
+    """
+    from fastconv.interop import pytorch_archive, safetensors
+
+    with mistakes(OSError, ValueError):
+        arrays = pytorch_archive.load(source, key)
+        safetensors.save(arrays, target)
+    numbers = sum(array.size for array in arrays.values())
+    click.echo(f"{target}: {len(arrays)} arrays of {numbers:,} numbers")
 
 
 def _shape(sizes: tuple[int, ...]) -> str:

@@ -1,11 +1,13 @@
 """Whole networks: functions that return layers.
 
 `MODELS` holds every network that can be named on the command line. ``MODELS[name](num_classes, in_channels, seed=0)``
-returns a layer whose `input_shape` is the (channels, height, width) that it was built for.
+returns a layer whose `input_shape` is the (channels, height, width) that it was built for. All of them take the path of
+a safetensors file: ``resnet50(weights="resnet50.safetensors")``, see `fastconv.interop.weights`.
 """
 
 from collections.abc import Callable
 
+from fastconv.interop.weights import loadable
 from fastconv.layers import Layer
 from fastconv.models.alexnet import alexnet, alexnet_owt
 from fastconv.models.densenet import densenet40, densenet100_bc, densenet121, densenet161, densenet169, densenet201
@@ -103,5 +105,7 @@ MODELS: dict[str, Callable[..., Layer]] = {
     "efficientnet_b6": efficientnet_b6,
     "efficientnet_b7": efficientnet_b7,
 }
+MODELS = {name: loadable(name, builder) for name, builder in MODELS.items()}
+globals().update(MODELS)
 
 __all__ = ["MODELS", *MODELS]  # noqa: PLE0604

@@ -89,7 +89,8 @@ def test_the_specification_stands_alone():
 
 def test_models_are_made_of_layers_only():
     for path in (ROOT / "models").glob("*.py"):
-        assert imported_parts(path) <= {"layers", "init", "models"}
+        files = {"interop"} if path.name == "__init__.py" else set()  # whoever builds a model may load its weights
+        assert imported_parts(path) <= {"layers", "init", "models"} | files
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=by_path)

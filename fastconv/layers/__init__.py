@@ -45,6 +45,7 @@ from fastconv.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d, Con
 from fastconv.layers.deform_conv import DeformConv2d
 from fastconv.layers.dense import Flatten, Linear
 from fastconv.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, StochasticDepth
+from fastconv.layers.finetune import freeze, last_layer, replace_head, unfreeze
 from fastconv.layers.fold import fold_batch_norm
 from fastconv.layers.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastconv.layers.pool import (
@@ -75,6 +76,8 @@ from fastconv.layers.summary import Row, summary_rows
 from fastconv.layers.unpool import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d, Upsample
 
 __all__ = [
+    "ELU",
+    "GELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -102,10 +105,8 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
-    "ELU",
     "Flatten",
     "Fold",
-    "GELU",
     "Gate",
     "GlobalAvgPool1d",
     "GlobalAvgPool2d",
@@ -157,8 +158,12 @@ __all__ = [
     "count_macs",
     "count_parameters",
     "fold_batch_norm",
+    "freeze",
+    "last_layer",
     "packed_bytes",
     "prepack",
     "receptive_field",
+    "replace_head",
     "summary_rows",
+    "unfreeze",
 ]

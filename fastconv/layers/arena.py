@@ -14,6 +14,8 @@ from fastconv.layers.base import Layer
 class Arena:
     """Move a model's parameters and gradients into two flat arrays, and leave views of them in its layers.
 
+    Frozen parameters (`fastconv.layers.freeze`) stay outside, so that no optimiser reaches them.
+
     Each tensor starts on a cache line (64 bytes). The gaps between tensors are zeros, and stay zeros as long as
     whoever writes maps a zero parameter with a zero gradient to zero.
 
@@ -35,7 +37,7 @@ class Arena:
     """
 
     def __init__(self, model: Layer):
-        owners = list(model.owners())
+        owners = [(name, layer, key) for name, layer, key in model.owners() if layer.learns(key)]
         dtypes = {layer.params[key].dtype for _, layer, key in owners} or {np.dtype(np.float32)}
         if len(dtypes) > 1:
             raise TypeError(f"Arena: parameters must have one dtype, got {sorted(map(str, dtypes))}: use model.astype")

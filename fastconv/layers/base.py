@@ -123,6 +123,7 @@ class Layer:
     rectifies: bool | float = False  # whether the layer has taken a ReLU that followed it, or its ceiling; see `merged`
     adds = False  # whether the layer can take an addend; see `plus`
     counters: frozenset[str] = frozenset()  # buffers that count passes: a file of weights may lack them
+    frozen: frozenset[str] = frozenset()  # own parameters that training leaves as they are; see `finetune.freeze`
 
     def __init__(
         self,
@@ -228,8 +229,12 @@ class Layer:
     def accumulate(self, **gradients: np.ndarray | None) -> None:
         """Add the gradients of this layer's own parameters to `grads`; None stands for a parameter it does not have."""
         for key, gradient in gradients.items():
-            if gradient is not None:
+            if gradient is not None and self.learns(key):
                 self.grads[key] += gradient
+
+    def learns(self, key: str) -> bool:
+        """Return whether the layer itself has this parameter, and training changes it."""
+        return key in self.params and key not in self.frozen
 
     # ---- the tree of layers
 
@@ -267,8 +272,8 @@ class Layer:
 
     @property
     def has_parameters(self) -> bool:
-        """Whether this layer or one below it has a parameter."""
-        return any(True for _ in self.owners())
+        """Whether this layer or one below it has a parameter that training changes."""
+        return any(layer.learns(key) for _, layer, key in self.owners())
 
     @property
     def parameter_count(self) -> int:

@@ -104,7 +104,7 @@ class Conv2d(Packable):
         convolve, convolve_backward = op_and_gradient("conv", self.axes)
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
-            needs = (input_gradient, True, b is not None)
+            needs = (input_gradient, self.learns("weight"), self.learns("bias"))
             # Of the addend only the shape counts now, which is that of y; without ReLU its gradient is dy itself.
             masked = {"residual": y} if relu and addend is not None else {}
             dx, dw, db, *dresidual = convolve_backward(

@@ -87,7 +87,8 @@ class ConvTranspose2d(Layer):
         spread, spread_backward = op_and_gradient("conv_transpose", self.axes)
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
-            dx, dw, db = spread_backward(dy, x, w, b, *options, needs=(input_gradient, True, b is not None))
+            needs = (input_gradient, self.learns("weight"), self.learns("bias"))
+            dx, dw, db = spread_backward(dy, x, w, b, *options, needs=needs)
             self.accumulate(weight=dw, bias=db)
             return dx
 

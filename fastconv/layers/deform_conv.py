@@ -89,7 +89,7 @@ class DeformConv2d(Conv2d):
         mask = ops.sigmoid(logits) if self.mask else None
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
-            needs = (input_gradient, True, True, b is not None, self.mask)
+            needs = (input_gradient, True, self.learns("weight"), self.learns("bias"), self.mask)
             dx, doffset, dw, db, dmask = ops.deform_conv2d_backward(dy, x, offset, w, b, *options, mask, needs)
             dfound = runtime.empty(found.shape, found.dtype)
             dfound[:, : self.offsets] = doffset

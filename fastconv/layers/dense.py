@@ -64,7 +64,7 @@ class Linear(Packable):
             return self.infer(x, train, relu=relu), None
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
-            needs = (input_gradient, True, b is not None)
+            needs = (input_gradient, self.learns("weight"), self.learns("bias"))
             dx, dw, db = ops.linear_backward(dy, x, w, b, needs, relu=relu, saved=y)
             self.accumulate(weight=dw, bias=db)
             return dx

@@ -16,8 +16,8 @@ class BatchNorm(Layer):
     """What the layers below are; a subclass says how many axes its input may have.
 
     Training normalises by the mean and variance of the batch and moves the running statistics towards them; inference
-    normalises by the running statistics. A ReLU that follows, and the addition of a residual unit, happen in the same
-    pass over memory.
+    normalises by the running statistics, and so does a layer with a frozen parameter. A ReLU that follows, and the
+    addition of a residual unit, happen in the same pass over memory.
     """
 
     axes: tuple[int, ...] = ()
@@ -50,6 +50,7 @@ class BatchNorm(Layer):
         """Return whether the statistics of the batch are used, their share in the running ones, and eps."""
         if not self.track_running_stats:
             return True, 0.0, self.eps
+        train = train and not self.frozen
         if train:
             self.buffers["num_batches_tracked"] += 1
         share = self.momentum
@@ -69,7 +70,7 @@ class BatchNorm(Layer):
         masked = bool(relu) and addend is not None
 
         def pullback(dy: np.ndarray, input_gradient: bool) -> np.ndarray | None:
-            needs = (input_gradient, self.affine, self.affine)
+            needs = (input_gradient, self.learns("weight"), self.learns("bias"))
             # Of the addend only the shape counts now, which is that of y; without ReLU its gradient is dy itself.
             dx, _, _, dweight, dbias, dresidual = ops.batch_norm_backward(
                 dy, x, *arrays, *options, residual=y if masked else None, relu=relu, saved=saved, needs=needs
