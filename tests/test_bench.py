@@ -332,7 +332,7 @@ def test_a_small_comparison(tmp_path, monkeypatch, capsys):
     assert "absent is left out: there is no no_such_module" in text
     document = json.loads(out.read_text())
     assert [(r["row"], r["pass"]) for r in document["rows"]] == [
-        (name, step) for name in ("dot", "square") for step in ("forward", "dx", "dw")
+        (name, step) for name in ("dot", "square") for step in ("forward", "prepacked", "dx", "dw")
     ]
     assert document["clock"] == "CPU time" and document["host"]["cpu"] and "absent" in document["skipped"]
     for entry in document["rows"]:
@@ -340,7 +340,7 @@ def test_a_small_comparison(tmp_path, monkeypatch, capsys):
         assert all(len(runs) >= 7 and min(runs) > 0 for runs in entry["runs"].values())
         assert all(error < 1e-6 for error in entry["errors"].values())
     if "torch" in document["contenders"]:
-        assert len(document["summary"]) == 12  # two rows, three passes, torch and the best peer
+        assert len(document["summary"]) == 16  # two rows, four passes, torch and the best peer
         assert not MATPLOTLIB or picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -78,7 +78,7 @@ def measure() -> list[Cost]:
 def _measure(axis: str, size: int, geometry: ConvGeometry, kind: str) -> Cost:
     dtype, rng = np.dtype(np.float32), np.random.default_rng(0)
     way = choose.chosen(choose.candidates(kind, geometry, dtype))
-    plan = way.plan(geometry, dtype, *([False] if kind == "forward" else []))
+    plan = way.plan(geometry, dtype, *([] if kind == "backward_weight" else [False]))  # no bias
     x, w, y = (rng.standard_normal(s, dtype=dtype) for s in (geometry.x_shape, geometry.w_shape, geometry.y_shape))
     bias = runtime.empty((geometry.out_channels,), dtype)
     arrays = {"forward": (x, w, None, y), "backward_data": (y, w, None, x), "backward_weight": (x, y, w, bias)}[kind]
