@@ -8,7 +8,7 @@ import click
 from fastconv.cli.base import Program
 from fastconv.cli.bench import bench
 from fastconv.cli.learn import explain
-from fastconv.cli.models import convert, summary
+from fastconv.cli.models import convert, export, summary
 from fastconv.cli.system import info
 from fastconv.cli.train import train
 from fastconv.cli.trained import evaluate, predict
@@ -23,5 +23,5 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, summary, convert, info, explain, bench):
+for command in (train, evaluate, predict, summary, export, convert, info, explain, bench):
     main.add_command(command)
