@@ -10,16 +10,14 @@ from fastconv.layers import (
     BatchNorm2d,
     Conv2d,
     DepthwiseSeparableConv2d,
-    Flatten,
-    GlobalAvgPool2d,
     Identity,
     Layer,
-    Linear,
     MaxPool2d,
     ReLU,
     Sequential,
     Sum,
 )
+from fastconv.models.inception_parts import head
 from fastconv.models.parts import Layers, conv_norm, scaled_width
 
 
@@ -50,11 +48,12 @@ def xception(
     *,
     middle: int = 8,
     width: float = 1.0,
+    dropout: float = 0.5,
     seed: int | np.random.Generator = 0,
 ) -> Sequential:
     """Build the network of figure 5 for images of 299 x 299; it takes other sizes, too. 22,855,952 parameters.
 
-    The paper leaves linear layers before the last one, and dropout, to the data set; here are none.
+    The linear layers before the last one, which the figure calls optional, are left out.
 
     Parameters
     ----------
@@ -63,6 +62,8 @@ def xception(
         Number of blocks in the middle.
     width : float
         Multiplies the number of maps, as 1/8.
+    dropout : float
+        Share of the features left out in training, before the last layer.
     seed : int or Generator
         Where the parameters come from: the same seed gives the same bits.
 
@@ -93,7 +94,6 @@ def xception(
         "middle": Sequential(*(block((w728,) * 4, 1, rng=rng) for _ in range(middle))),
         "exit": Sequential(*leave),
     }
-    linear = Linear(w2048, num_classes, rng=rng)
-    model = Sequential(flows | {"avgpool": GlobalAvgPool2d(), "flatten": Flatten(), "fc": linear})
+    model = Sequential(flows | head(2048, num_classes, dropout, width=width, rng=rng))
     model.input_shape = (in_channels, 299, 299)
     return model

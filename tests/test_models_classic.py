@@ -58,8 +58,8 @@ NARROW = {name: 1 / 16 for name in PUBLISHED} | {"squeezenet1_0": 1 / 4, "squeez
 @pytest.mark.parametrize("name", NARROW)
 def test_images_of_other_sizes(name):
     model = MODELS[name](7, 1, width=NARROW[name])
-    for shape in [(1, 1, 67, 67), (2, 1, 80, 101)]:
-        assert model(np.zeros(shape, np.float32)).shape == model.output_shape(shape) == (shape[0], 7)
+    shape = (2, 1, 67, 80)
+    assert model(np.zeros(shape, np.float32)).shape == model.output_shape(shape) == (2, 7)
 
 
 def planes(model):

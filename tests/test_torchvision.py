@@ -22,9 +22,9 @@ NAMES = (
 THEIR_NAMES = {"alexnet_owt": "alexnet"}
 OPTIONS = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}  # of torchvision's model
 # Sizes of images, where 64 would take long or is too small.
-SIZES = {"resnet101": 32, "resnet152": 32, "vgg11": 32, "vgg16_bn": 32, "inception_v3": 75}
+SIZES = {"resnet101": 32, "resnet152": 32, "vgg11_bn": 32, "inception_v3": 75}
 SLOW = {
-    *("vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn", "densenet161", "densenet201"),
+    *("vgg11", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "densenet161", "densenet201"),
     *("efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b5"),
 }
 LOGITS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
