@@ -61,8 +61,8 @@ CHOICES = {
     "mobilenet_down_112": ("depthwise", "depthwise", "depthwise"),
     "mobilenet_56": ("depthwise", "depthwise", "depthwise"),
     "resnext_56": ("pixels", "pixels", "pixels"),
-    "large_kernel_22": ("direct", "direct", "direct"),
-    "long_signal": ("direct", "direct", "direct"),
+    "large_kernel_22": ("fft 14x14", "fft 22x22", "fft 14x14"),
+    "long_signal": ("fft 1x48", "fft 1x48", "fft 1x48"),
     "cifar_8": ("winograd 4x4", "winograd 4x4", "winograd 4x4"),
 }
 

@@ -8,9 +8,9 @@ the size of the batch: an image has the same bits in every batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache, partial
-from math import prod
+from math import log2, prod
 
 import numpy as np
 
@@ -22,12 +22,17 @@ from fastconv.cpu import (
     pixels,
     pixels_weight,
     pointwise,
+    rowwise,
+    rowwise_weight,
     transformed,
     transformed_weight,
 )
 from fastconv.cpu.axes import Side
+from fastconv.cpu.circles import MOST_PANEL_BYTES, circles, panel_bytes, why_not_dense, why_not_fourier
 from fastconv.cpu.epilogue import PLAIN, Epilogue
+from fastconv.cpu.fourier import fourier, points_of
 from fastconv.cpu.loop import Program
+from fastconv.cpu.points import Family, winograd
 from fastconv.cpu.simd import VECTOR_BYTES
 from fastconv.geometry import ConvGeometry
 
@@ -44,12 +49,39 @@ SHORT_SUM = 8  # vectors in a plane of output, below which the sums of a gradien
 DIRECT = (1 / 38, 1 / 57)  # a multiply-add, where the channels of the result fill one vector, or more
 DIRECT_WEIGHT = (1 / 34, 1 / 50)  # the same in the weights' gradient
 PRODUCT = 1 / 50  # a multiply-add at a point
-TRANSFORM = 0.55  # to bring an element of a tile to a point, or back
-WEIGHT, WEIGHT_GRADIENT = 0.7, 1.2  # to bring a weight to a point, and its gradient back
-NOMINAL_BATCH = 8  # images over which the weights' transform is spread
-READ, PREPACKED_BATCH = 0.8, 2  # to read a weight at a point that was brought there before, and images that share it:
-# in ResNet-18, one image of 512 channels of 7 x 7 took 8.3 ms, of which the products are 1
+PREPACKED_BATCH = 2  # images that share the reading of packed weights
 WINOGRAD_OUTPUTS = (4, 2)  # of a tile, along an axis
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """Nanoseconds of a family's transforms.
+
+    Attributes
+    ----------
+    tile : float
+        To bring an element of a tile to a point, or back.
+    weight, packed_weight, weight_gradient : float
+        To bring a weight to a point; to read one that was packed; to bring its gradient back.
+    batch : int
+        Images over which the weights' transform is spread, whatever the batch.
+    """
+
+    tile: float
+    weight: float
+    packed_weight: float
+    weight_gradient: float
+    batch: int
+
+
+# A packed weight costs reading: in ResNet-18, one image of 512 channels of 7 x 7 took 8.3 ms, of which products are 1.
+WINOGRAD = Transform(0.55, 0.7, 0.8, 1.2, 8)
+# From 5 x 5 to 9 x 9 kernels and rows of 7 to 25 taps, 16 to 256 channels on planes of 4 x 4 to 56 x 56, rows to 60000;
+# of tiles up to 16 x 16, or rows up to 32: above, they grow with the logarithm. Large kernels have more weights, and
+# are for training in the first place: a larger batch shares their transform, which is not packed.
+FOURIER = Transform(0.55, 0.9, 0.9, 2.0, 16)
+LARGE_FACTOR, FACTOR_TIMES = 7, 0.12  # odd, of a size, and how much longer each more makes the transform
+FEWEST_CHANNELS = 8  # a group, from which circular tiles may pay
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +91,9 @@ class Candidate:
     Attributes
     ----------
     name : str
-        As a user would say it: 'direct', 'winograd 4x4'.
+        As a user would say it: 'direct', 'winograd 4x4', 'fft 16x16'.
     algorithm : str
-        What a user asks for to get it: 'direct' or 'winograd'.
+        What a user asks for to get it: 'direct', 'winograd' or 'fft'.
     plan : callable
         Makes the Program, of (geometry, dtype), and, but for the weights' gradient, whether there is a bias; in the
         forward pass also of the `Epilogue`.
@@ -114,15 +146,15 @@ def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, algorithm: str
 def candidates(kind: str, geometry: ConvGeometry, dtype: np.dtype) -> list[Candidate]:
     """List the ways to compute a pass, one of `PASSES`, or 'prepacked', which is forward with weights packed before.
 
-    They are the views of a direct sum, then Winograd's algorithm.
+    They are the views of a direct sum, then the transforms.
     """
-    return _direct_sums(kind, geometry, dtype) + _transforms(kind, geometry, dtype)
+    return _direct_sums(kind, geometry, dtype) + _winograd(kind, geometry, dtype) + _fourier(kind, geometry, dtype)
 
 
 def chosen(ways: Sequence[Candidate], algorithm: str = "auto") -> Candidate:
     """Take one of the candidates: by the rules first, then by the predicted time.
 
-    Who asks for an algorithm, 'direct' or 'winograd', gets it wherever it can compute the pass, against the rules too.
+    Who asks for an algorithm, such as 'direct', gets it wherever it can compute the pass, against the rules too.
     """
     able = [way for way in ways if not way.why_not]
     able = [way for way in able if way.algorithm == algorithm] or able
@@ -135,50 +167,94 @@ def why_not_winograd(geometry: ConvGeometry) -> str | None:
     window = geometry.window
     if window.kernel != (3, 3):
         return f"it needs a kernel of (3, 3), got {window.kernel}"
-    if window.stride != (1, 1) or window.dilation != (1, 1):
-        return f"it needs stride and dilation 1, got {window.stride} and {window.dilation}"
-    return None
+    return why_not_dense(geometry)
 
 
 # ---- the model of costs ----------------------------------------------------------------------------------------
 
 
-def _transforms(kind: str, geometry: ConvGeometry, dtype: np.dtype) -> list[Candidate]:
-    module, tiles, why_not = transformed, WINOGRAD_OUTPUTS, why_not_winograd(geometry)
+def _winograd(kind: str, geometry: ConvGeometry, dtype: np.dtype) -> list[Candidate]:
+    tiles, why_not = WINOGRAD_OUTPUTS, why_not_winograd(geometry)
     if kind == "backward_weight":
-        module, tiles = transformed_weight, WINOGRAD_OUTPUTS[:1]
-        why_not = why_not or (None if geometry.batch else "it needs an image")
-    in_single = dtype == np.float32
-    rule = None if in_single else f"{dtype} is always summed directly"
-    return [
-        Candidate(
-            f"winograd {m}x{m}",
-            "winograd",
-            partial(getattr(module, f"{_pass(kind)}_plan"), outputs=m),
-            None if why_not else _winograd_milliseconds(kind, geometry, dtype, m),
-            why_not,
-            rule,
-            behind=not in_single,
-        )
-        for m in tiles
-    ]
+        tiles = WINOGRAD_OUTPUTS[:1]
+        why_not = why_not or _why_no_image(geometry)
+    ways = []
+    for m in tiles:
+        about = kind, geometry, dtype, (m + 2) ** 2, (m, m), WINOGRAD
+        milliseconds = None if why_not else _transformed_milliseconds(*about)
+        plan = _transformed_plan(kind, winograd(m, 3))
+        ways.append(_transform(f"winograd {m}x{m}", "winograd", plan, milliseconds, why_not, dtype))
+    return ways
 
 
-def _winograd_milliseconds(kind: str, geometry: ConvGeometry, dtype: np.dtype, tile: int) -> float:
-    """Predict the time of F(tile x tile, 3 x 3).
+def _fourier(kind: str, geometry: ConvGeometry, dtype: np.dtype) -> list[Candidate]:
+    why_not = why_not_fourier(geometry)
+    if kind == "backward_weight":
+        why_not = why_not or _why_no_image(geometry)
+    if why_not:
+        return [_transform("fft", "fft", None, None, why_not, dtype)]
+    milliseconds, size, outputs = min(_circular_tiles(kind, geometry, dtype))
+    plan = _transformed_plan(kind, fourier(size, outputs, geometry.window.kernel))
+    rule = "few channels a group" if min(geometry.group_in, geometry.group_out) < FEWEST_CHANNELS else None
+    return [_transform("fft {}x{}".format(*size), "fft", plan, milliseconds, why_not, dtype, rule)]
+
+
+def _why_no_image(geometry: ConvGeometry) -> str | None:
+    return None if geometry.batch else "it needs an image"
+
+
+def _transform(
+    name: str, algorithm: str, plan: Callable | None, milliseconds: float | None, why_not: str | None,
+    dtype: np.dtype, rule: str | None = None,
+) -> Candidate:  # fmt: skip
+    if dtype != np.float32:
+        rule = f"{dtype} is always summed directly"
+    return Candidate(name, algorithm, plan, milliseconds, why_not, rule, behind=rule is not None)
+
+
+def _transformed_plan(kind: str, family: Family) -> Callable[..., Program]:
+    """Return what makes the plan: of all points of a few tiles, or of a row of points of many."""
+    large = rowwise.suits(family)
+    if kind == "backward_weight":
+        module = rowwise_weight if large else transformed_weight
+    else:
+        module = rowwise if large else transformed
+    return partial(getattr(module, f"{_pass(kind)}_plan"), family=family)
+
+
+def _circular_tiles(kind: str, geometry: ConvGeometry, dtype: np.dtype) -> list[tuple[float, tuple, tuple]]:
+    """List (milliseconds, size, outputs) of the tiles that a panel of weights leaves memory for."""
+    found = []
+    for size, outputs in circles(kind, geometry):
+        if panel_bytes(geometry, size) <= MOST_PANEL_BYTES:
+            times = max(1, log2(prod(size)) / (5 if 1 in size else 8))
+            odd = max(n // (n & -n) for n in size)
+            times *= 1 + max(0, odd - LARGE_FACTOR) * FACTOR_TIMES
+            *costs, batch = astuple(FOURIER)
+            price = Transform(*(times * cost for cost in costs), batch)
+            milliseconds = _transformed_milliseconds(kind, geometry, dtype, points_of(size), outputs, price)
+            found.append((milliseconds, size, outputs))
+    return found
+
+
+def _transformed_milliseconds(
+    kind: str, geometry: ConvGeometry, dtype: np.dtype, points: int, tile: tuple[int, int], price: Transform
+) -> float:
+    """Predict the time of tiles of so many outputs.
 
     The gradient of the weights is a sum over the batch, and may be chosen by the batch's size.
     """
     ins, outs, size = _extents(kind, geometry)
     lanes = VECTOR_BYTES // dtype.itemsize
     ins_held, outs_held = (_vectors(c, dtype) * lanes for c in (ins, outs))
-    of_weights = WEIGHT_GRADIENT
-    if kind != "backward_weight":
-        once, share = (READ, PREPACKED_BATCH) if kind == "prepacked" else (WEIGHT, NOMINAL_BATCH)
-        of_weights = once * _images(geometry) / share
-    tiles = _images(geometry) * prod(-(-n // tile) for n in size)
-    at_a_point = tiles * (PRODUCT * ins * outs_held + TRANSFORM * (ins_held + outs_held)) + of_weights * ins * outs_held
-    return _milliseconds(geometry, dtype, (tile + 2) ** 2 * at_a_point)
+    of_weights = price.weight_gradient
+    if kind == "prepacked":
+        of_weights = price.packed_weight * _images(geometry) / PREPACKED_BATCH
+    elif kind != "backward_weight":
+        of_weights = price.weight * _images(geometry) / price.batch
+    tiles = _images(geometry) * prod(-(-n // m) for n, m in zip(size, tile, strict=True))
+    of_tiles = tiles * (PRODUCT * ins * outs_held + price.tile * (ins_held + outs_held))
+    return _milliseconds(geometry, dtype, points * (of_tiles + of_weights * ins * outs_held))
 
 
 def _direct_milliseconds(kind: str, geometry: ConvGeometry, dtype: np.dtype) -> float:
@@ -233,7 +309,7 @@ def _direct_sums(kind: str, geometry: ConvGeometry, dtype: np.dtype) -> list[Can
         *([] if weight else [("pointwise", pointwise, no_product)]),
     ]
     name, rule = (_weight_view if weight else _view)(side, geometry, dtype)
-    modelled = why_not_winograd(geometry) is None
+    modelled = None in (why_not_winograd(geometry), why_not_fourier(geometry))
     milliseconds = _direct_milliseconds(kind, geometry, dtype) if modelled else None
     return [
         Candidate(

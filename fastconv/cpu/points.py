@@ -150,7 +150,7 @@ def _crossings(across: Map, rows: int, columns: int, points: int) -> tuple[Cross
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """What the engine needs to know of an algorithm: tiles of inputs, taps and outputs, and the ways between them.
 

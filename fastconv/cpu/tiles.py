@@ -16,11 +16,14 @@ from fastconv import jit
 from fastconv.cpu.calls import compile_piece
 from fastconv.cpu.loop import Program
 from fastconv.cpu.points import Crossing, Passage
-from fastconv.cpu.simd import head, lanes, splat, store, transpose, transpose_finished
+from fastconv.cpu.schedule import split
+from fastconv.cpu.simd import VECTOR_BYTES, head, lanes, splat, store, transpose, transpose_finished
 from fastconv.cpu.tables import Tables
 from fastconv.cpu.transform import call_map, compile_map
 
 MOST_WIDE = 14  # tiles in a strip: its lines and rows, 45 KB for tiles of 4 x 4, nearly stay in L1
+LINE_BYTES = 64 << 10  # of the lines of a strip, where tiles are large
+MOST_GROUPED, ROW_BYTES = 7, 48 << 10  # tiles whose transformed rows are in L1 at once, and bytes of large ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,15 @@ class Tiles:
     blocks: int
 
     @classmethod
-    def make(cls, batch: int, size: tuple[int, int], tile: tuple[int, int], most: int, multiple: int = 1) -> Tiles:
+    def make(
+        cls, batch: int, size: tuple[int, int], tile: tuple[int, int], most: int, wide: int, multiple: int = 1
+    ) -> Tiles:
         """Cut planes of `size` into tiles, and these into blocks of about `most` tiles or fewer.
 
-        There is a `multiple` of so many blocks, or a block for each strip.
+        A strip has `wide` tiles or fewer. There is a `multiple` of so many blocks, or a block for each strip.
         """
         high, across = (-(-n // m) for n, m in zip(size, tile, strict=True))
-        parts = -(-across // MOST_WIDE)
+        parts = -(-across // wide)
         strip = -(-across // parts)
         strips = batch * parts * high
         blocks = -(-strips // max(1, most // strip))
@@ -90,6 +95,17 @@ class Tiles:
             "y_rows": self.rows, "y_columns": self.columns, "tile_rows": self.tall, "tile_columns": self.wide,
             "parts": self.parts, "high": self.high, "strip": self.strip, "strips": self.strips, "blocks": self.blocks,
         }  # fmt: skip
+
+
+def widest_strip(lines: Passage, step: int) -> int:
+    """Tiles that a strip may have, whose lines are so many and which start `step` columns apart."""
+    return min(MOST_WIDE, max(1, LINE_BYTES // (lines.tall * step * VECTOR_BYTES)))
+
+
+def grouped(tiles: Tiles, *ways: Passage) -> int:
+    """Tiles of a strip that are transformed together."""
+    rows = max(way.rows for way in ways)
+    return split(tiles.strip, min(MOST_GROUPED, max(1, ROW_BYTES // (rows * tiles.wide * VECTOR_BYTES))))[0]
 
 
 TILE_FIELDS = dict.fromkeys("y_rows y_columns tile_rows tile_columns parts high strip strips blocks".split(), "int")
@@ -153,13 +169,19 @@ def passage_arguments(
 
 
 @jit.inline
+def cross_row(across, tables, row, repeats, source, source_shift, target, target_shift):
+    """Play one crossing of a passage, for so many tiles or kernels."""
+    call_map(
+        across[3 * row], repeats, source, tables + across[3 * row + 1], source_shift,
+        target, tables + across[3 * row + 2], target_shift, source,
+    )  # fmt: skip
+
+
+@jit.inline
 def cross(across, count, tables, repeats, source, source_shift, target, target_shift):
     """Play all crossings of a passage, each for `repeats` tiles of a strip."""
-    for e in range(count):
-        call_map(
-            across[3 * e], repeats, source, tables + across[3 * e + 1], source_shift,
-            target, tables + across[3 * e + 2], target_shift, source,
-        )  # fmt: skip
+    for row in range(count):
+        cross_row(across, tables, row, repeats, source, source_shift, target, target_shift)
 
 
 # ---- lines of planes -------------------------------------------------------------------------------------------

@@ -24,12 +24,11 @@ import numpy as np
 from fastconv.cpu.calls import compile_piece
 from fastconv.cpu.epilogue import PLAIN, Epilogue
 from fastconv.cpu.loop import At, Kernel, Program, kernel
-from fastconv.cpu.mend import MEND_FIELDS
 from fastconv.cpu.microkernel import most_rows, tile
-from fastconv.cpu.points import Family, winograd
+from fastconv.cpu.points import Family
 from fastconv.cpu.schedule import PASS_BYTES, apart, panel_vectors, split
 from fastconv.cpu.simd import VECTOR_BYTES, lanes
-from fastconv.cpu.tiles import Tiles, line_pieces, passage_arguments, strips_of
+from fastconv.cpu.tiles import Tiles, grouped, line_pieces, passage_arguments, strips_of, widest_strip
 from fastconv.cpu.transformed_steps import (
     INPUT_FIELDS,
     OUTPUT_FIELDS,
@@ -43,7 +42,6 @@ from fastconv.cpu.transformed_steps import (
 )
 from fastconv.geometry import ConvGeometry
 
-GROUP_TILES = 7  # whose transformed rows are in L1 at once
 FEW_TILES = 28  # of a task that transforms its own: two register tiles, and with their products they stay in L2
 BLOCK_TILES = 56  # the same, where weights do not: they come from L3 for each task
 FEW_WEIGHTS = 1 << 20  # bytes of U that do
@@ -71,10 +69,10 @@ def transform_panels(args, task, slot):
 
 
 @kernel(
-    v="real", v_group="int", v_worker="int", vectors="int", u="real", u_size="int", u_worker="int", m="real",
-    own_tiles="int", own_weights="int", first_block="int", block_count="int", chunk="int", chunks="int", panels="int",
-    passes="int",
-    **INPUT_FIELDS | WEIGHT_FIELDS | PRODUCT_FIELDS | OUTPUT_FIELDS | MEND_FIELDS,
+    points="int", v="real", v_group="int", v_worker="int", vectors="int", u="real", u_size="int", u_worker="int",
+    m="real", own_tiles="int", own_weights="int", first_block="int", block_count="int", chunk="int", chunks="int",
+    panels="int", passes="int",
+    **INPUT_FIELDS | WEIGHT_FIELDS | PRODUCT_FIELDS | OUTPUT_FIELDS,
 )  # fmt: skip
 def convolve(args, task, slot):
     """Compute a block of tiles of one group, for a chunk of its panels of output channels."""
@@ -95,7 +93,7 @@ def convolve(args, task, slot):
                 transform_weights(args, slot, group, panel, index * args.pass_size, u)
             else:
                 u = u + ((group * args.panels + panel) * args.passes + index) * args.u_size
-            multiply(args, last_strip - first_strip, index * args.pass_size, v, u, m)
+            multiply(args, args.points, last_strip - first_strip, index * args.pass_size, v, u, m)
         transform_outputs(args, slot, group, panel, block, m)
 
 
@@ -145,19 +143,19 @@ def backward_side(geometry: ConvGeometry) -> Side:
 
 @lru_cache(maxsize=512)
 def forward_plan(
-    geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue = PLAIN, outputs: int = 4
+    geometry: ConvGeometry, dtype: np.dtype, bias: bool, epilogue: Epilogue = PLAIN, *, family: Family
 ) -> Program:
-    """Program of (x, w, b, y) and what the epilogue takes, by tiles of `outputs` x `outputs`."""
-    about = forward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias, epilogue
+    """Program of (x, w, b, y) and what the epilogue takes, by the tiles of a family."""
+    about = forward_side(geometry), family, dtype, bias, epilogue
     program = Plan(*about).program
     program.prepacked = lambda: Plan(*about, prepacked=True).program
     return program
 
 
 @lru_cache(maxsize=512)
-def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, outputs: int = 4) -> Program:
-    """Program of (dy, w, b, dx), by tiles of `outputs` x `outputs`; `b` is None without a bias."""
-    return Plan(backward_side(geometry), winograd(outputs, geometry.window.kernel[0]), dtype, bias, PLAIN).program
+def backward_data_plan(geometry: ConvGeometry, dtype: np.dtype, bias: bool, *, family: Family) -> Program:
+    """Program of (dy, w, b, dx), by the tiles of a family; `b` is None without a bias."""
+    return Plan(backward_side(geometry), family, dtype, bias, PLAIN).program
 
 
 class Plan:
@@ -167,39 +165,46 @@ class Plan:
         self, side: Side, family: Family, dtype: np.dtype, bias: bool, epilogue: Epilogue, prepacked: bool = False
     ):
         self.side, self.family, self.dtype, self.bias, self.epilogue = side, family, dtype, bias, epilogue
+        self.prepacked = prepacked
         self.program = epilogue.program(dtype)
         self.n = VECTOR_BYTES // dtype.itemsize
         self.vectors = -(-side.in_channels // self.n)
         self.width = panel_vectors(side.out_channels, self.n) * self.n
         self.panels = -(-side.out_channels // self.width)
-        self._cut_passes()
-        tile_size = family.outputs.tall, family.outputs.wide
-        u_bytes = side.groups * self.panels * self.passes * self.u_size * dtype.itemsize
-        block = FEW_TILES if u_bytes <= FEW_WEIGHTS else BLOCK_TILES
-        many = Tiles.make(side.batch, side.out_size, tile_size, block)
-        self.shared_tiles = u_bytes > MANY_WEIGHTS or many.blocks * side.groups < ENOUGH_BLOCKS
-        self.own_weights = self.shared_tiles and not prepacked
-        self.tiles = many
-        if self.shared_tiles:
-            room = SHARED_BYTES // (family.points * side.groups * self.vectors * VECTOR_BYTES)
-            self.tiles = Tiles.make(side.batch, side.out_size, tile_size, min(room, SHARED_TILES))
-        self.group = split(self.tiles.strip, GROUP_TILES)[0]
-        self.v_channels = (self.tiles.most | 1) * self.n
-        self.v_step = apart(self.vectors * self.v_channels, dtype)
+        self._cut()
+        # All points of a vector of channels lie together: a map writes to many points, and so to few pages.
+        self.v_step = apart(self.tiles.most * self.n, dtype)
+        self.v_channels = self.points * self.v_step
         self.m_step = apart(self.tiles.most * self.width, dtype)
         self._build()
 
-    def _cut_passes(self) -> None:
-        """Channels of a pass: its part of a panel stays in L1."""
-        most = max(1, PASS_BYTES // (self.width * self.dtype.itemsize * self.n))
+    def _cut(self) -> None:
+        """Cut the channels into passes, and the planes into blocks of tiles."""
+        side, family, dtype = self.side, self.family, self.dtype
+        # A pass of a panel stays in L1.
+        most = max(1, PASS_BYTES // (self.width * dtype.itemsize * self.n))
         self.pass_size = split(self.vectors, most)[0] * self.n
-        self.passes = -(-self.side.in_channels // self.pass_size)
-        self.u_step = apart(self.pass_size * self.width, self.dtype)
-        self.u_size = self.family.points * self.u_step
+        self.passes = -(-side.in_channels // self.pass_size)
+        self.points = family.points
+        self.u_step = apart(self.n * self.width, dtype)
+        self.u_vector = self.points * self.u_step
+        self.u_size = self.pass_size // self.n * self.u_vector
+        tile_size = family.outputs.tall, family.outputs.wide
+        u_bytes = side.groups * self.panels * self.passes * self.u_size * dtype.itemsize
+        block = FEW_TILES if u_bytes <= FEW_WEIGHTS else BLOCK_TILES
+        wide = widest_strip(family.inputs, family.outputs.wide)
+        many = Tiles.make(side.batch, side.out_size, tile_size, block, wide)
+        self.shared_tiles = u_bytes > MANY_WEIGHTS or many.blocks * side.groups < ENOUGH_BLOCKS
+        self.own_weights = self.shared_tiles and not self.prepacked
+        self.tiles = many
+        if self.shared_tiles:
+            room = SHARED_BYTES // (family.points * side.groups * self.vectors * VECTOR_BYTES)
+            self.tiles = Tiles.make(side.batch, side.out_size, tile_size, min(room, SHARED_TILES), wide)
+        self.group = grouped(self.tiles, family.inputs, family.outputs)
 
     def _build(self) -> None:
         side, program, points = self.side, self.program, self.family.points
-        v_size, panels = points * self.v_step, side.groups * self.panels * self.passes
+        v_size, panels = self.vectors * self.v_channels, side.groups * self.panels * self.passes
         pieces = {"m": points * self.m_step, "u": self.u_size * self.own_weights, "v": v_size * (not self.shared_tiles)}
         scratch = place_scratch(program, pieces | self._line_sizes())
         m, u, v, worker = scratch.pop("m"), scratch.pop("u"), scratch.pop("v"), scratch["worker_step"]
@@ -236,7 +241,7 @@ class Plan:
             "lines": family.inputs.tall * columns * n,
             "rows": family.inputs.rows * self._row_columns() * n,
             "taps": (taps[0] * taps[1] + 1) * n**2,
-            "taps_rows": family.taps.rows * self.pass_size * taps[1] * n,
+            "taps_rows": family.taps.rows * taps[1] * n**2,
             "out_lines": family.outputs.tall * out_columns * n,
             "out_rows": family.outputs.rows * self.group * family.outputs.wide * n,
             "constants": 2 * n,
@@ -261,8 +266,8 @@ class Plan:
             w_lane=side.w_lane, w_channel=side.w_channel,
             first_tap=side.kernel[0] * side.kernel[1] - 1 if side.flipped else 0, tap_step=-1 if side.flipped else 1,
             points=self.family.points, v_step=self.v_step, v_channels=self.v_channels, vectors=self.vectors,
-            u_step=self.u_step, u_size=self.u_size, m_step=self.m_step, panels=self.panels, passes=self.passes,
-            pass_size=self.pass_size, width=self.width, has_bias=int(self.bias),
+            u_step=self.u_step, u_vector=self.u_vector, u_size=self.u_size, m_step=self.m_step, panels=self.panels,
+            passes=self.passes, pass_size=self.pass_size, width=self.width, has_bias=int(self.bias),
         )  # fmt: skip
 
     def _arguments(self, scratch: dict) -> dict:
@@ -277,10 +282,7 @@ class Plan:
         line, row = (self._line_columns() + n) * n, self._row_columns() * n
         out_row = self.group * family.outputs.wide * n
         ring = [i % family.inputs.tall * line for i in range(2 * family.inputs.tall)]
-        kernel_rows, kernel_columns = self.side.kernel
-        order = range(kernel_rows)[:: -1 if self.side.flipped else 1]
-        taps = [i * kernel_columns * n for i in order]
-        rows = self.pass_size * kernel_columns * n
+        taps, rows = self._tap_places(), self.side.kernel[1] * n * n
         out_line = self.tiles.strip * family.outputs.wide * n
         out = [i * out_line for i in range(family.outputs.tall)]
         return {
@@ -292,13 +294,18 @@ class Plan:
             "tile_lines": family.inputs.tall,
         }  # fmt: skip
 
+    def _tap_places(self) -> list[int]:
+        """Where the rows of a kernel lie."""
+        rows, columns = self.side.kernel
+        return [i * columns * self.n for i in range(rows)[:: -1 if self.side.flipped else 1]]
+
     def _products(self) -> dict:
         """How the register tile goes through tiles of the planes and channels of a pass."""
         n, rows = self.n, most_rows(self.width // self.n)
         channels = range(self.pass_size)
         tables = [
             [k // n * self.v_channels + k % n for k in channels],
-            [k * self.width for k in channels],
+            [k // n * self.u_vector + k % n * self.width for k in channels],
             [i * self.width for i in range(rows)],
             [0] * rows,
         ]

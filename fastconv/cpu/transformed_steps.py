@@ -9,18 +9,19 @@ from __future__ import annotations
 from fastconv import jit
 from fastconv.cpu.calls import call_piece
 from fastconv.cpu.epilogue import EPILOGUE_FIELDS, ending_of
-from fastconv.cpu.mend import mend, not_finite
+from fastconv.cpu.mend import MEND_FIELDS, mend, not_finite
 from fastconv.cpu.microkernel import call_tiles
 from fastconv.cpu.simd import head, lanes, load, splat, store, transpose
 from fastconv.cpu.tiles import TILE_FIELDS, cross, passage_fields, place_of, strips_of
 from fastconv.cpu.transform import call_map
 
-INPUT_FIELDS = dict(
+LINE_FIELDS = dict(
     read_line="int",
-    x="real", lines="real", rows="real", worker_step="int", groups="int",
+    x="real", lines="real", worker_step="int", groups="int",
     x_channels="int", x_rows="int", x_columns="int", top="int", left="int", tile_lines="int", line_step="int",
-    group="int", line_columns="int", v_step="int", v_channels="int", **TILE_FIELDS, **passage_fields("x"),
+    line_columns="int", **TILE_FIELDS, **passage_fields("x"),
 )  # fmt: skip
+INPUT_FIELDS = LINE_FIELDS | dict(rows="real", group="int", v_step="int", v_channels="int")
 
 
 @jit.inline
@@ -48,27 +49,13 @@ def lines_to_points(args, slot, group, block, channel, planes, window, passage, 
     total, summed
         Where to add up all pixels of the lines, if that is wanted.
     """
-    x, x_channels, x_rows, x_columns, top, left = planes
-    tile_lines, line_step, line_columns = window
+    line_columns = window[2]
     down, down_from, down_to, across, across_tables, across_count = passage
-    n = lanes(x)
+    n = lanes(v)
     lines, rows = args.lines + slot * args.worker_step, args.rows + slot * args.worker_step
-    plane, overlap = x_rows * x_columns, tile_lines - args.tile_rows
-    channels = min(n, x_channels - channel)
     first, last = strips_of(args, block)
     for strip in range(first, last):
-        image, row, column = place_of(args, strip)
-        source = x + ((image * args.groups + group) * x_channels + channel) * plane
-        # Lines stand in a ring: those that this strip shares with the one above are there already.
-        start = row % tile_lines
-        for i in range(0 if strip == first or row == 0 else overlap, tile_lines):
-            line = lines + (start + i) % tile_lines * line_step
-            call_piece(
-                args.read_line, source, plane, channels, x_rows, x_columns, row + i - top, column - left, line_columns,
-                line,
-            )  # fmt: skip
-            if summed:
-                add_pixels(line, line_columns, total)
+        start = read_strip(args, lines, group, strip, channel, strip == first, planes, window, total, summed)
         for t in range(0, args.strip, args.group):
             tiles = min(args.group, args.strip - t)
             here = lines + t * args.tile_columns * n
@@ -76,6 +63,27 @@ def lines_to_points(args, slot, group, block, channel, planes, window, passage, 
             call_map(down, columns, here, down_from + start, n, rows, down_to, n, lines)
             target = v + ((strip - first) * args.strip + t) * pitch
             cross(across, across_count, across_tables, tiles, rows, args.tile_columns * n, target, pitch)
+
+
+@jit.inline
+def read_strip(args, lines, group, strip, channel, alone, planes, window, total, summed):
+    """Read the lines of a strip, unless `alone` all but those of the strip above; return where the first one stands."""
+    x, x_channels, x_rows, x_columns, top, left = planes
+    tile_lines, line_step, line_columns = window
+    plane, overlap = x_rows * x_columns, tile_lines - args.tile_rows
+    image, row, column = place_of(args, strip)
+    source = x + ((image * args.groups + group) * x_channels + channel) * plane
+    # Lines stand in a ring: those that this strip shares with the one above are there already.
+    start = row % tile_lines
+    for i in range(0 if alone or row == 0 else overlap, tile_lines):
+        line = lines + (start + i) % tile_lines * line_step
+        call_piece(
+            args.read_line, source, plane, min(lanes(x), x_channels - channel), x_rows, x_columns, row + i - top,
+            column - left, line_columns, line,
+        )  # fmt: skip
+        if summed:
+            add_pixels(line, line_columns, total)
+    return start
 
 
 @jit.inline
@@ -90,40 +98,46 @@ def add_pixels(line, count, total):
     store(total, 0, even + odd)
 
 
-WEIGHT_FIELDS = dict(
+TAP_FIELDS = dict(
     read_taps="int",
-    w="real", taps="real", taps_rows="real", worker_step="int", x_channels="int", y_channels="int", kernel_rows="int",
-    kernel_columns="int", w_group="int", w_lane="int", w_channel="int", pass_size="int", width="int",
-    **passage_fields("w"),
+    w="real", taps="real", worker_step="int", x_channels="int", y_channels="int", kernel_rows="int",
+    kernel_columns="int", w_group="int", w_lane="int", w_channel="int", width="int", **passage_fields("w"),
 )  # fmt: skip
+WEIGHT_FIELDS = TAP_FIELDS | dict(taps_rows="real", pass_size="int", u_vector="int")
 
 
 @jit.inline
 def transform_weights(args, slot, group, panel, first, u):
-    """Transform the weights of a panel, a pass of channels from `first` on: ``u[point][channel][lane]``."""
+    """Transform the weights of a panel, a pass of channels from `first` on: ``u[vector][point][channel][lane]``."""
     n = lanes(args.w)
-    count = args.kernel_rows * args.kernel_columns
-    taps, rows = args.taps + slot * args.worker_step, args.taps_rows + slot * args.worker_step
-    passed = min(args.pass_size, args.x_channels - first)
-    for v in range(0, args.width, n):
-        lane = panel * args.width + v
-        for k in range(0, passed, n):
-            channels = min(n, passed - k)
-            source = args.w + (group * args.w_group + lane * args.w_lane + (first + k) * args.w_channel)
-            call_piece(
-                args.read_taps, source, channels, count, args.w_lane, args.w_channel, min(n, args.y_channels - lane),
-                taps,
+    rows = args.taps_rows + slot * args.worker_step
+    last = min(first + args.pass_size, args.x_channels)
+    for channel in range(first, last, n):
+        for v in range(0, args.width, n):
+            taps_to_rows(args, slot, group, panel * args.width + v, channel, min(n, last - channel), rows)
+            cross(
+                args.w_across, args.w_across_count, args.w_across_tables, min(n, last - channel),
+                rows, args.kernel_columns * n, u + ((channel - first) // n * args.u_vector + v), args.width,
             )  # fmt: skip
 
-            for j in range(args.kernel_columns):
-                call_map(
-                    args.w_down, channels, taps + j * n, args.w_down_from, count * n,
-                    rows + (k * args.kernel_columns + j) * n, args.w_down_to, args.kernel_columns * n, taps,
-                )  # fmt: skip
-        cross(
-            args.w_across, args.w_across_count, args.w_across_tables, passed,
-            rows, args.kernel_columns * n, u + v, args.width,
-        )  # fmt: skip
+
+@jit.inline
+def taps_to_rows(args, slot, group, lane, first, passed, rows):
+    """Transform the columns of kernels: ``rows[row][channel][column][lane]`` for `passed` channels from `first` on."""
+    n = lanes(args.w)
+    count = args.kernel_rows * args.kernel_columns
+    taps = args.taps + slot * args.worker_step
+    for k in range(0, passed, n):
+        channels = min(n, passed - k)
+        source = args.w + (group * args.w_group + lane * args.w_lane + (first + k) * args.w_channel)
+        call_piece(
+            args.read_taps, source, channels, count, args.w_lane, args.w_channel, min(n, args.y_channels - lane), taps
+        )
+        for j in range(args.kernel_columns):
+            call_map(
+                args.w_down, channels, taps + j * n, args.w_down_from, count * n,
+                rows + (k * args.kernel_columns + j) * n, args.w_down_to, args.kernel_columns * n, taps,
+            )  # fmt: skip
 
 
 def read_taps(source, channels, count, lane_step, channel_step, present, taps):
@@ -146,19 +160,19 @@ def read_taps(source, channels, count, lane_step, channel_step, present, taps):
 
 
 PRODUCT_FIELDS = dict(
-    points="int", v_step="int", v_channels="int", u_step="int", m_step="int", x_channels="int", pass_size="int",
+    v_step="int", v_channels="int", u_step="int", m_step="int", x_channels="int", pass_size="int",
     width="int", tile_runs="int64", fewest="int", steps="int32", a_steps="int", b_steps="int", c_rows="int",
     no_rows="int", zeros="real",
 )  # fmt: skip
 
 
 @jit.inline
-def multiply(args, strips, first, v, u, m):
-    """Add the products of a pass of channels from `first` on, at all points: ``m[point][tile][lane]``."""
+def multiply(args, points, strips, first, v, u, m):
+    """Add the products of a pass of channels from `first` on, at so many points: ``m[point][tile][lane]``."""
     n, steps = lanes(v), args.steps
     depth = min(args.pass_size, args.x_channels - first)
     runs = args.tile_runs + (strips - args.fewest) * 6
-    for q in range(args.points):
+    for q in range(points):
         a, b, c = v + (q * args.v_step + first // n * args.v_channels), u + q * args.u_step, m + q * args.m_step
         for r in range(0, 6, 3):
             address, rows, repeats = runs[r], runs[r + 1], runs[r + 2]
@@ -176,12 +190,13 @@ def multiply(args, strips, first, v, u, m):
             a, c = a + repeats * a_shift, c + repeats * c_shift
 
 
-OUTPUT_FIELDS = dict(
+WRITE_FIELDS = dict(
     write_line="int",
-    b="real", y="real", has_bias="int", out_lines="real", out_rows="real", constants="real", worker_step="int",
-    group="int", groups="int", y_channels="int", m_step="int", width="int", **TILE_FIELDS, **passage_fields("y"),
-    **EPILOGUE_FIELDS,
+    b="real", y="real", has_bias="int", out_lines="real", constants="real", worker_step="int", groups="int",
+    y_channels="int", width="int",
+    **TILE_FIELDS, **passage_fields("y"), **EPILOGUE_FIELDS, **MEND_FIELDS,
 )  # fmt: skip
+OUTPUT_FIELDS = WRITE_FIELDS | dict(out_rows="real", group="int", m_step="int")
 
 
 @jit.inline
@@ -190,15 +205,11 @@ def transform_outputs(args, slot, group, panel, block, m):
     n, ending = lanes(m), ending_of(args)
     lines, rows = args.out_lines + slot * args.worker_step, args.out_rows + slot * args.worker_step
     constants = args.constants + slot * args.worker_step
-    plane, columns = args.y_rows * args.y_columns, args.strip * args.tile_columns
     first, last = strips_of(args, block)
     for v in range(0, args.width, n):
         channel = panel * args.width + v
-        channels = min(n, args.y_channels - channel)
-        store(constants, 0, splat(m, 0))
-        if args.has_bias and channels > 0:
-            store(constants, 0, load(args.b, group * args.y_channels + channel, head(m, channels)))
-        for strip in range(first, last if channels > 0 else first):
+        load_constants(args, group, channel, constants)
+        for strip in range(first, last if channel < args.y_channels else first):
             source = m + (v + (strip - first) * args.strip * args.width)
             for t in range(0, args.strip, args.group):
                 tiles = min(args.group, args.strip - t)
@@ -210,13 +221,31 @@ def transform_outputs(args, slot, group, panel, block, m):
                     args.y_down, tiles * args.tile_columns, rows, args.y_down_from, n,
                     lines + t * args.tile_columns * n, args.y_down_to, n, constants,
                 )  # fmt: skip
-            image, row, column = place_of(args, strip)
-            y = args.y + (((image * args.groups + group) * args.y_channels + channel) * plane + column)
-            for i in range(min(args.tile_rows, args.y_rows - row)):
-                count = min(columns, args.y_columns - column)
-                call_piece(
-                    args.write_line, lines + i * columns * n, count, y + (row + i) * args.y_columns, plane, channels,
-                    args.limits, ending[2],
-                )  # fmt: skip
-            if not_finite(lines, args.tile_rows * columns, constants + n):
-                mend(args, group, image, channel, channels, row, column, constants, ending)
+            write_strip(args, group, strip, channel, lines, constants, ending)
+
+
+@jit.inline
+def load_constants(args, group, channel, constants):
+    """Store what is added to the results of a vector of channels: the bias, or 0."""
+    channels = args.y_channels - channel
+    store(constants, 0, splat(constants, 0))
+    if args.has_bias and channels > 0:
+        store(constants, 0, load(args.b, group * args.y_channels + channel, head(constants, channels)))
+
+
+@jit.inline
+def write_strip(args, group, strip, channel, lines, constants, ending):
+    """Write the lines of a strip, for a vector of channels, and mend what is not finite."""
+    n = lanes(lines)
+    channels = min(n, args.y_channels - channel)
+    plane, columns = args.y_rows * args.y_columns, args.strip * args.tile_columns
+    image, row, column = place_of(args, strip)
+    y = args.y + (((image * args.groups + group) * args.y_channels + channel) * plane + column)
+    for i in range(min(args.tile_rows, args.y_rows - row)):
+        count = min(columns, args.y_columns - column)
+        call_piece(
+            args.write_line, lines + i * columns * n, count, y + (row + i) * args.y_columns, plane, channels,
+            args.limits, ending[2],
+        )  # fmt: skip
+    if not_finite(lines, args.tile_rows * columns, constants + n):
+        mend(args, group, image, channel, channels, row, column, constants, ending)

@@ -22,13 +22,22 @@ from fastconv.cpu.calls import call_piece
 from fastconv.cpu.epilogue import PLAIN
 from fastconv.cpu.loop import Program, kernel
 from fastconv.cpu.microkernel import call_tiles, most_rows
-from fastconv.cpu.points import Family, winograd
+from fastconv.cpu.points import Family
 from fastconv.cpu.schedule import apart, panel_vectors, split
 from fastconv.cpu.simd import VECTOR_BYTES, head, lanes, load, splat, store
-from fastconv.cpu.tiles import Tiles, cross, line_pieces, passage_arguments, passage_fields, strips_of
+from fastconv.cpu.tiles import (
+    Tiles,
+    cross,
+    grouped,
+    line_pieces,
+    passage_arguments,
+    passage_fields,
+    strips_of,
+    widest_strip,
+)
 from fastconv.cpu.transform import call_map
-from fastconv.cpu.transformed import GROUP_TILES, add_step, place_scratch, tile_runs
-from fastconv.cpu.transformed_steps import INPUT_FIELDS, lines_to_points
+from fastconv.cpu.transformed import add_step, place_scratch, tile_runs
+from fastconv.cpu.transformed_steps import INPUT_FIELDS, LINE_FIELDS, lines_to_points
 from fastconv.geometry import ConvGeometry
 
 PART_BYTES = 3 << 20  # of S, up to which parts have sums of their own
@@ -44,7 +53,7 @@ GRADIENT_FIELDS = dict(
     bias_sums="real", **passage_fields("dy"),
 )  # fmt: skip
 SUM_FIELDS = dict(
-    points="int", steps="int32", channel_runs="int64", v_step="int", d_step="int", s_step="int", s_panel="int",
+    steps="int32", channel_runs="int64", v_step="int", d_step="int", s_step="int", s_panel="int",
     a_steps="int", b_steps="int", c_rows="int", no_rows="int", zeros="real", width="int", panels="int",
     v_pitch="int", d_pitch="int",
 )  # fmt: skip
@@ -107,7 +116,7 @@ def multiply_pass(args, depth, fresh, a, b, c):
 
 
 @kernel(
-    v="real", d="real", s="real", part_count="int", vectors="int", part_step="int", bias_step="int",
+    v="real", d="real", s="real", points="int", part_count="int", vectors="int", part_step="int", bias_step="int",
     **INPUT_FIELDS | GRADIENT_FIELDS | SUM_FIELDS,
 )  # fmt: skip
 def sum_part(args, task, slot):
@@ -135,12 +144,12 @@ def transform_input_block(args, task, slot):
     transform_inputs(args, slot, group, args.block, channel, args.v + group * args.v_group)
 
 
-GRADIENT_LINES = {name: kind for name, kind in INPUT_FIELDS.items() if not name.startswith(("x", "v_", "line_"))}
+GRADIENT_LINES = {name: kind for name, kind in LINE_FIELDS.items() if not name.startswith(("x", "v_", "line_"))}
 
 
 @kernel(
     d="real", d_group="int", vectors="int", block="int", first_channel="int", fresh="int", bias_step="int",
-    **GRADIENT_LINES | GRADIENT_FIELDS,
+    rows="real", group="int", **GRADIENT_LINES | GRADIENT_FIELDS,
 )  # fmt: skip
 def transform_gradient_block(args, task, slot):
     """Transform a block of tiles of dy, for a vector of channels of one group, for all tasks that follow."""
@@ -154,8 +163,8 @@ def transform_gradient_block(args, task, slot):
 
 
 @kernel(
-    v="real", v_group="int", d="real", d_group="int", s="real", part_step="int", tiles="int", fresh="int",
-    **SUM_FIELDS,
+    v="real", v_group="int", d="real", d_group="int", s="real", points="int", part_step="int", tiles="int",
+    fresh="int", **SUM_FIELDS,
 )  # fmt: skip
 def sum_round(args, task, slot):
     """Sum the products of a round of tiles for some points of one group."""
@@ -178,38 +187,47 @@ def add_parts(args, task, slot):
         store(s, i, total)
 
 
-@kernel(
-    write_line="int", s="real", dw="real", db="real", bias_sums="real", taps="real", taps_rows="real",
-    worker_step="int", limits="real",
-    part_count="int", part_step="int", bias_step="int", s_panel="int", width="int", panels="int", vectors="int",
-    first_channel="int", x_channels="int", y_channels="int", kernel_rows="int", kernel_columns="int",
-    **passage_fields("dw"),
+TAP_FIELDS = dict(
+    write_line="int", dw="real", db="real", bias_sums="real", taps="real", worker_step="int", part_count="int",
+    bias_step="int", width="int", panels="int", vectors="int", first_channel="int", x_channels="int", y_channels="int",
+    kernel_rows="int", kernel_columns="int", limits="real", **passage_fields("dw"),
 )  # fmt: skip
+
+
+@kernel(s="real", taps_rows="real", part_step="int", s_panel="int", **TAP_FIELDS)
 def transform_sums(args, task, slot):
     """Transform the sums of a vector of input channels and a panel of output channels back, and write dw and db."""
     n = lanes(args.s)
     vector, outer = task % args.vectors, task // args.vectors
     panel, group = outer % args.panels, outer // args.panels
-    taps, rows = args.taps + slot * args.worker_step, args.taps_rows + slot * args.worker_step
-    count, row = args.kernel_rows * args.kernel_columns, args.kernel_columns * n
+    rows, row = args.taps_rows + slot * args.worker_step, args.kernel_columns * n
     s = args.s + (group * args.part_count * args.part_step + panel * args.s_panel + vector * n * args.width)
     ins = min(n, args.x_channels - vector * n)
     for v in range(0, args.width, n):
         channel = args.first_channel + panel * args.width + v
-        channels = min(n, args.y_channels - channel)
-        if channels > 0:
+        if channel < args.y_channels:
             cross(args.dw_across, args.dw_across_count, args.dw_across_tables, ins, s + v, args.width, rows, row)
-            for j in range(args.kernel_columns):
-                call_map(
-                    args.dw_down, ins, rows + j * n, args.dw_down_from, row,
-                    taps + j * n, args.dw_down_to, count * n, taps,
-                )  # fmt: skip
-            place = ((group * args.y_channels + channel) * args.x_channels + vector * n) * count
-            call_piece(
-                args.write_line, taps, ins * count, args.dw + place, args.x_channels * count, channels, args.limits, 0
-            )  # fmt: skip
-            if vector == 0:
-                write_bias(args, group, channel, channels)
+            write_taps(args, slot, group, vector, channel, rows)
+
+
+@jit.inline
+def write_taps(args, slot, group, vector, channel, rows):
+    """Transform the columns of ``rows[row][ci][column][lane]`` back to dw; with the first ones, write db."""
+    n = lanes(rows)
+    taps, row = args.taps + slot * args.worker_step, args.kernel_columns * n
+    count, ins = args.kernel_rows * args.kernel_columns, min(n, args.x_channels - vector * n)
+    channels = min(n, args.y_channels - channel)
+    for j in range(args.kernel_columns):
+        call_map(
+            args.dw_down, ins, rows + j * n, args.dw_down_from, row,
+            taps + j * n, args.dw_down_to, count * n, taps,
+        )  # fmt: skip
+    place = ((group * args.y_channels + channel) * args.x_channels + vector * n) * count
+    call_piece(
+        args.write_line, taps, ins * count, args.dw + place, args.x_channels * count, channels, args.limits, 0
+    )  # fmt: skip
+    if vector == 0:
+        write_bias(args, group, channel, channels)
 
 
 @jit.inline
@@ -226,9 +244,9 @@ def write_bias(args, group, channel, channels):
 
 
 @lru_cache(maxsize=512)
-def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, outputs: int = 4) -> Program:
-    """Program of (x, dy, dw, db), by tiles of `outputs` x `outputs` of dy."""
-    return WeightPlan(geometry, winograd(outputs, geometry.window.kernel[0]), dtype).program
+def backward_weight_plan(geometry: ConvGeometry, dtype: np.dtype, family: Family) -> Program:
+    """Program of (x, dy, dw, db), by the tiles of a family."""
+    return WeightPlan(geometry, family, dtype).program
 
 
 class WeightPlan:
@@ -243,10 +261,22 @@ class WeightPlan:
         self.width = panel_vectors(geometry.group_out, self.n) * self.n
         self.panels = -(-geometry.group_out // self.width)
         self.s_panel = self.vectors * self.n * self.width
+        self.points = family.points
+        self._cut()
+        self.group = grouped(self.tiles, family.inputs, family.gradients)
+        self.v_pitch, self.d_pitch = apart(self.vectors * self.n, dtype), apart(self.chunk * self.width, dtype)
+        self.v_step, self.d_step = (apart(self.tiles.most * p, dtype) for p in (self.v_pitch, self.d_pitch))
+        self.s_step = apart(self.chunk * self.s_panel, dtype)
+        self._build()
+
+    def _cut(self) -> None:
+        """Cut the planes into blocks of tiles, and these into parts; or else the output channels into chunks."""
+        geometry, family, dtype = self.geometry, self.family, self.dtype
         s_bytes = family.points * self.s_panel * self.panels * geometry.groups * dtype.itemsize
         tile_size = family.gradients.tall, family.gradients.wide
         size, batch = geometry.output_size, geometry.batch
-        self.tiles = Tiles.make(batch, size, tile_size, BLOCK_TILES, PARTS)
+        wide = widest_strip(family.inputs, family.gradients.wide)
+        self.tiles = Tiles.make(batch, size, tile_size, BLOCK_TILES, wide, PARTS)
         enough = self.tiles.strips * self.tiles.strip >= PARTS * BLOCK_TILES
         self.parts = PARTS if s_bytes <= PART_BYTES and enough else 0
         self.chunk = self.panels
@@ -254,12 +284,7 @@ class WeightPlan:
             panel_bytes = s_bytes // self.panels
             self.chunk = split(self.panels, max(1, SUMS_BYTES // panel_bytes))[0]
             held = (self.vectors * self.n + self.chunk * self.width) * geometry.groups * dtype.itemsize
-            self.tiles = Tiles.make(batch, size, tile_size, ROUND_BYTES // (family.points * held))
-        self.group = split(self.tiles.strip, GROUP_TILES)[0]
-        self.v_pitch, self.d_pitch = apart(self.vectors * self.n, dtype), apart(self.chunk * self.width, dtype)
-        self.v_step, self.d_step = (apart(self.tiles.most * p, dtype) for p in (self.v_pitch, self.d_pitch))
-        self.s_step = apart(self.chunk * self.s_panel, dtype)
-        self._build()
+            self.tiles = Tiles.make(batch, size, tile_size, ROUND_BYTES // (family.points * held), wide)
 
     def _build(self) -> None:
         geometry, program, points = self.geometry, self.program, self.family.points

@@ -59,10 +59,12 @@ def conv2d(
     relu : bool or float
         Whether negative results become 0, after that; a number is a ceiling as well, such as 6 for ReLU6. All of it
         happens as results are written, without another pass over memory.
-    algorithm : 'auto', 'direct' or 'winograd'
+    algorithm : 'auto', 'direct', 'winograd' or 'fft'
         ``'direct'`` sums the products as they stand. ``'winograd'`` does a 3 x 3 kernel of stride 1 with a quarter of
         the multiplications (A. Lavin and S. Gray, arXiv:1509.09308): in float32 errors relative to the largest output
-        are up to 5e-6 instead of 1e-6. ``'auto'`` takes the fastest; the size of the batch has no part in that.
+        are up to 5e-6 instead of 1e-6. ``'fft'`` does kernels of 5 taps and more along an axis, stride 1, by Fourier
+        transforms of tiles (M. Mathieu, M. Henaff and Y. LeCun, arXiv:1312.5851), with smaller errors than a direct
+        sum. ``'auto'`` takes the fastest; the size of the batch has no part in that.
     precision : 'fp32' or 'strict'
         ``'strict'`` allows direct sums only.
 

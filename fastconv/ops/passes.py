@@ -12,7 +12,7 @@ from fastconv.cpu.loop import Program
 from fastconv.geometry import ConvGeometry
 from fastconv.ops.ending import NO_ENDING, Ending
 
-ALGORITHMS = ("auto", "direct", "winograd")
+ALGORITHMS = ("auto", "direct", "winograd", "fft")
 PRECISIONS = ("fp32", "strict")
 
 
@@ -83,10 +83,11 @@ def checked_algorithm(op: str, geometry: ConvGeometry, algorithm: str, precision
     """
     as_word(op, "algorithm", algorithm, ALGORITHMS)
     as_word(op, "precision", precision, PRECISIONS)
-    if algorithm == "winograd":
+    reasons = {"winograd": choose.why_not_winograd, "fft": choose.why_not_fourier}
+    if algorithm in reasons:
         if precision == "strict":
-            raise ValueError(f"{op}: precision='strict' allows direct sums only, got algorithm='winograd'")
-        reason = choose.why_not_winograd(geometry.folded())
+            raise ValueError(f"{op}: precision='strict' allows direct sums only, got algorithm={algorithm!r}")
+        reason = reasons[algorithm](geometry.folded())
         if reason:
-            raise ValueError(f"{op}: algorithm='winograd' does not fit this convolution: {reason}")
+            raise ValueError(f"{op}: algorithm={algorithm!r} does not fit this convolution: {reason}")
     return "direct" if precision == "strict" else algorithm
