@@ -26,7 +26,14 @@ from fastconv.testing import gradcheck_layer
 # Parameters as published or in torchvision, and multiply-adds (in millions) of one image of the model's own size. The
 # networks for CIFAR have the 2,752 parameters of two 1x1 convolutions and their normalisation more than the paper's.
 PUBLISHED = {
+    "perceptron": (7_850, 0.0),
+    "correlation_filter": (7_850, 0.0),
+    "multilayer_perceptron": (109_386, 0.1),
     "fashion_7x7": (2_150_410, 92.3),
+    "fashion_max_pool": (1_588_490, 41.8),
+    "fashion_strided": (1_588_490, 19.7),
+    "fashion_same": (1_818_890, 90.8),
+    "cifar_strided": (14_682_442, 202.7),
     "resnet20": (269_722 + 2_752, 40.8),
     "resnet32": (464_154 + 2_752, 69.1),
     "resnet44": (658_586 + 2_752, 97.4),
@@ -73,7 +80,7 @@ def test_published_sizes(name):
 
 
 def test_every_network_is_tested():
-    assert set(MODELS) == set(PUBLISHED) | set(CLASSIC) | set(INCEPTION) | {"lenet", "lenet5"}
+    assert set(MODELS) == set(PUBLISHED) | set(CLASSIC) | set(INCEPTION) | {"lenet", "lenet5", "scanner", "fashion_fully_convolutional"}
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18", "resnext50_32x4d", "mobilenet_v1", "mobilenet_v2"])
