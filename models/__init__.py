@@ -29,6 +29,7 @@ from fastconv.models.fashion import (
     fashion_same,
     fashion_strided,
 )
+from fastconv.models.fractalnet import fractalnet
 from fastconv.models.inception_resnet import inception_resnet_v2
 from fastconv.models.inception_v1 import googlenet, inception_v1, inception_v1_naive
 from fastconv.models.inception_v2 import inception_v2
@@ -48,6 +49,7 @@ from fastconv.models.resnet import (
     resnext50_32x4d,
 )
 from fastconv.models.resnet_cifar import plain20, plain56, resnet20, resnet32, resnet44, resnet56, resnet110
+from fastconv.models.resnet_spd import resnet18_spd
 from fastconv.models.scanner import scanner
 from fastconv.models.squeezenet import squeezenet1_0, squeezenet1_1
 from fastconv.models.vgg import vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
@@ -103,6 +105,8 @@ MODELS: dict[str, Callable[..., Layer]] = {
     "resnet101": resnet101,
     "resnet152": resnet152,
     "resnext50_32x4d": resnext50_32x4d,
+    "resnet18_spd": resnet18_spd,
+    "fractalnet": fractalnet,
     "plain34": plain34,
     "densenet40": densenet40,
     "densenet100_bc": densenet100_bc,
