@@ -174,3 +174,12 @@ def as_needs(op: str, needs: object, names: tuple[str, ...] = ("dx", "dw", "db")
     if not isinstance(needs, tuple | list) or len(needs) != len(names):
         raise TypeError(f"{op}: needs must be {len(names)} bools, for {', '.join(names)}, got {needs!r}")
     return tuple(map(bool, needs))
+
+
+def as_share(op: str, name: str, value: object) -> float:
+    """Return a number from 0 to 1 as a float."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{op}: {name} must be a number, got {value!r}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{op}: {name} must be between 0 and 1, got {value!r}")
+    return float(value)

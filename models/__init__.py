@@ -21,7 +21,15 @@ from fastconv.models.efficientnet import (
     efficientnet_b6,
     efficientnet_b7,
 )
-from fastconv.models.fashion import fashion_7x7
+from fastconv.models.fashion import (
+    cifar_strided,
+    fashion_7x7,
+    fashion_fully_convolutional,
+    fashion_max_pool,
+    fashion_same,
+    fashion_strided,
+)
+from fastconv.models.fractalnet import fractalnet
 from fastconv.models.inception_resnet import inception_resnet_v2
 from fastconv.models.inception_v1 import googlenet, inception_v1, inception_v1_naive
 from fastconv.models.inception_v2 import inception_v2
@@ -30,6 +38,7 @@ from fastconv.models.inception_v4 import inception_v4
 from fastconv.models.lenet import lenet, lenet5
 from fastconv.models.mobilenet import mobilenet_v1, mobilenet_v2
 from fastconv.models.mobilenet_v3 import mobilenet_v3_large, mobilenet_v3_small
+from fastconv.models.perceptron import correlation_filter, multilayer_perceptron, perceptron
 from fastconv.models.resnet import (
     plain34,
     resnet18,
@@ -40,12 +49,18 @@ from fastconv.models.resnet import (
     resnext50_32x4d,
 )
 from fastconv.models.resnet_cifar import plain20, plain56, resnet20, resnet32, resnet44, resnet56, resnet110
+from fastconv.models.resnet_spd import resnet18_spd
+from fastconv.models.scanner import scanner
 from fastconv.models.squeezenet import squeezenet1_0, squeezenet1_1
 from fastconv.models.vgg import vgg11, vgg11_bn, vgg11_lrn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 from fastconv.models.xception import xception
 from fastconv.models.zfnet import zfnet, zfnet_wide
 
 MODELS: dict[str, Callable[..., Layer]] = {
+    "perceptron": perceptron,
+    "correlation_filter": correlation_filter,
+    "multilayer_perceptron": multilayer_perceptron,
+    "scanner": scanner,
     "lenet": lenet,
     "lenet5": lenet5,
     "fashion_7x7": fashion_7x7,
@@ -72,6 +87,11 @@ MODELS: dict[str, Callable[..., Layer]] = {
     "xception": xception,
     "squeezenet1_0": squeezenet1_0,
     "squeezenet1_1": squeezenet1_1,
+    "fashion_max_pool": fashion_max_pool,
+    "fashion_strided": fashion_strided,
+    "fashion_same": fashion_same,
+    "fashion_fully_convolutional": fashion_fully_convolutional,
+    "cifar_strided": cifar_strided,
     "resnet20": resnet20,
     "resnet32": resnet32,
     "resnet44": resnet44,
@@ -85,6 +105,8 @@ MODELS: dict[str, Callable[..., Layer]] = {
     "resnet101": resnet101,
     "resnet152": resnet152,
     "resnext50_32x4d": resnext50_32x4d,
+    "resnet18_spd": resnet18_spd,
+    "fractalnet": fractalnet,
     "plain34": plain34,
     "densenet40": densenet40,
     "densenet100_bc": densenet100_bc,

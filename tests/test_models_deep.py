@@ -26,7 +26,14 @@ from fastconv.testing import gradcheck_layer
 # Parameters as published or in torchvision, and multiply-adds (in millions) of one image of the model's own size. The
 # networks for CIFAR have the 2,752 parameters of two 1x1 convolutions and their normalisation more than the paper's.
 PUBLISHED = {
+    "perceptron": (7_850, 0.0),
+    "correlation_filter": (7_850, 0.0),
+    "multilayer_perceptron": (109_386, 0.1),
     "fashion_7x7": (2_150_410, 92.3),
+    "fashion_max_pool": (1_588_490, 41.8),
+    "fashion_strided": (1_588_490, 19.7),
+    "fashion_same": (1_818_890, 90.8),
+    "cifar_strided": (14_682_442, 202.7),
     "resnet20": (269_722 + 2_752, 40.8),
     "resnet32": (464_154 + 2_752, 69.1),
     "resnet44": (658_586 + 2_752, 97.4),
@@ -41,6 +48,7 @@ PUBLISHED = {
     "resnet152": (60_192_808, 11_513.6),
     "resnext50_32x4d": (25_028_904, 4_230.5),
     "plain34": (21_623_848, 3_644.5),
+    "fractalnet": (33_724_618, 845.2),
     "densenet40": (1_019_722, 264.8),
     "densenet100_bc": (769_162, 287.9),
     "densenet121": (7_978_856, 2_834.2),
@@ -61,6 +69,8 @@ PUBLISHED = {
     "efficientnet_b7": (66_347_960, 37_745.9),
 }
 
+ELSEWHERE = {"lenet", "lenet5", "scanner", "fashion_fully_convolutional", "resnet18_spd"}  # with tests of their own
+
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_sizes(name):
@@ -73,7 +83,7 @@ def test_published_sizes(name):
 
 
 def test_every_network_is_tested():
-    assert set(MODELS) == set(PUBLISHED) | set(CLASSIC) | set(INCEPTION) | {"lenet", "lenet5"}
+    assert set(MODELS) == set(PUBLISHED) | set(CLASSIC) | set(INCEPTION) | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18", "resnext50_32x4d", "mobilenet_v1", "mobilenet_v2"])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fastconv.data.augment import Affine
 from fastconv.data.dataset import Dataset, normalise
 from fastconv.data.digits import digits
+from fastconv.data.hello import hello_signals
 from fastconv.data.loader import Batch, prefetch, training_batches
 from fastconv.data.resample import enlarge, warp
 
@@ -20,6 +21,7 @@ __all__ = [
     "Dataset",
     "digits",
     "enlarge",
+    "hello_signals",
     "normalise",
     "prefetch",
     "training_batches",

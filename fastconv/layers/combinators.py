@@ -14,6 +14,8 @@ from typing import overload
 import numpy as np
 
 from fastconv import runtime
+from fastconv.arguments import as_share
+from fastconv.init import generator
 from fastconv.layers.activation import rectified
 from fastconv.layers.base import Addend, Layer, Pullback, Shape
 
@@ -225,15 +227,62 @@ class Mean(Sum):
 
     https://arxiv.org/abs/1605.07648
 
+    With `drop`, some branches are left out in training, for a whole batch, and not computed: drop-path, section 4. The
+    result is the mean of the others. As with `Dropout`, the draws follow from the layer's seed and the number of its
+    training passes.
+
     Parameters
     ----------
     *branches : Layer, or one dict of str to Layer
         At least one; they give equal shapes.
+    drop : float
+        How often each branch is left out, from 0 to 1. One always stays.
+    rng : Generator or int, optional
+        Where the seed comes from; see `fastconv.init.generator`.
+
+    Attributes
+    ----------
+    buffers : dict
+        With `drop`: 'passes', () int64, forward passes in training so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `drop` is no number, or outside its range.
     """
+
+    counters = frozenset({"passes"})
+
+    def __init__(
+        self,
+        *branches: Layer | Mapping[str, Layer],
+        drop: float = 0.0,
+        rng: np.random.Generator | int | None = None,
+    ):
+        super().__init__(*branches)
+        self.drop = as_share("Mean", "drop", drop)
+        if self.drop:
+            self._seed = int(generator(rng).integers(2**63))
+            self.buffers["passes"] = np.array(0, np.int64)
+
+    def apply(self, x: np.ndarray, train: bool) -> tuple[np.ndarray, Pullback]:
+        """See `Layer.apply`."""
+        if not train or not self.drop:
+            return super().apply(x, train)
+        return Mean({name: self.children[name] for name in self._survivors()}).apply(x, train)
+
+    def _survivors(self) -> list[str]:
+        """Draw the branches of one training pass, in their order."""
+        draws = np.random.default_rng([self._seed, int(self.buffers["passes"])]).random(len(self.children))
+        self.buffers["passes"] += 1
+        bound = min(self.drop, draws.max())
+        return [name for name, draw in zip(self.children, draws, strict=True) if draw >= bound]
 
     def combine(self, ys: list[np.ndarray]) -> tuple[np.ndarray, Split]:
         """See `Branches.combine`."""
         count = len(ys)
+        if count == 1:
+            return ys[0], lambda dy: [dy]
         total, split = super().combine(ys)
         return _fresh(np.divide, total, count), lambda dy: split(_fresh(np.divide, dy, count))
 

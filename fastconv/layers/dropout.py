@@ -1,11 +1,11 @@
 """Dropout as layers: of single elements, of whole channels, and of whole samples."""
 
 from math import prod
-from numbers import Real
 
 import numpy as np
 
 from fastconv import ops
+from fastconv.arguments import as_share
 from fastconv.init import generator
 from fastconv.layers.base import Layer, Pullback, Shape
 
@@ -42,12 +42,7 @@ class Dropout(Layer):
     op = "dropout"
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None):
-        name = type(self).__name__
-        if isinstance(p, bool) or not isinstance(p, Real):
-            raise TypeError(f"{name}: p must be a number, got {p!r}")
-        if not 0 <= p <= 1:
-            raise ValueError(f"{name}: p must be between 0 and 1, got {p!r}")
-        self.p = float(p)
+        self.p = as_share(type(self).__name__, "p", p)
         self._seed = int(generator(rng).integers(2**63))
         super().__init__(buffers={"passes": np.array(0, np.int64)})
 
