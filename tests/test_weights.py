@@ -18,8 +18,10 @@ from fastconv.layers import (
     Linear,
     ReLU,
     Sequential,
+    SideHead,
+    Supervised,
     freeze,
-    last_layer,
+    heads,
     replace_head,
     unfreeze,
 )
@@ -104,9 +106,9 @@ def test_names_of_old_densenets(tmp_path):
 
 def test_the_last_layer_is_replaced():
     model = resnet20()
-    assert last_layer(model)[0] == "fc"
+    assert [name for name, _ in heads(model)] == ["fc"]
     old = model.state_dict()
-    assert replace_head(model.astype(np.float64), 7, rng=0) == "fc"
+    assert replace_head(model.astype(np.float64), 7, rng=0) == ["fc"]
     assert model.output_shape((2, 3, 32, 32)) == (2, 7)
     new = model.state_dict()
     assert new["fc.weight"].shape == (7, 64) and new["fc.weight"].dtype == np.float64
@@ -117,6 +119,15 @@ def test_a_convolution_as_head_keeps_its_options():
     model = Sequential(Conv2d(1, 2, 3), Sequential(Conv2d(2, 4, 3, 2, 1, groups=2, bias=False)))
     replace_head(model, 6)
     assert repr(model[1][0]) == repr(Conv2d(2, 6, 3, 2, 1, groups=2, bias=False))
+
+
+def test_heads_at_the_side_are_replaced():
+    classifier = Sequential(Flatten(), Linear(32, 3))
+    model = Supervised(
+        {"conv": Conv2d(1, 2, 1), "aux": SideHead(classifier), "flatten": Flatten(), "fc": Linear(32, 3)}
+    )
+    assert replace_head(model, 5) == ["fc", "aux.1"]
+    assert model.forward(np.ones((2, 1, 4, 4), np.float32))[0].shape == (2, 2, 5)
 
 
 def test_heads_that_cannot_be_replaced():

@@ -81,6 +81,26 @@ def conv_transpose(graph: Graph, layer: layers.ConvTranspose2d, x: Value) -> Val
     return graph.node("ConvTranspose", inputs, layer.output_shape(x.shape), group=layer.groups, **attributes)
 
 
+def deform_conv(graph: Graph, layer: layers.DeformConv2d, x: Value) -> Value:
+    """DeformConv, after the Conv that gives its offsets and its mask."""
+    shape, y_shape = layer.params["weight"].shape, layer.output_shape(x.shape)
+    options = layer.stride, layer.padding, layer.dilation
+    attributes = window_attributes(ConvGeometry.make("onnx", x.shape, shape, None, *options, layer.groups).window)
+    branch = [graph.state(layer, f"offset.{key}") for key in ("weight", "bias")]
+    found_shape = (1, len(layer.params["offset.bias"]), *y_shape[2:])
+    found = offset = graph.node("Conv", [x, *branch], found_shape, **attributes)
+    mask: Value | str = ""
+    if layer.mask:
+        places = graph.integers(0), graph.integers(layer.offsets), graph.integers(found_shape[1]), graph.integers(1)
+        start, middle, end, axis = places
+        offset = graph.node("Slice", [found, start, middle, axis], (1, layer.offsets, *y_shape[2:]))
+        logits = graph.node("Slice", [found, middle, end, axis], (1, layer.offsets // 2, *y_shape[2:]))
+        mask = graph.node("Sigmoid", [logits], logits.shape)
+    inputs = [x, graph.state(layer, "weight"), offset, graph.state(layer, "bias"), mask]
+    groups = {"group": layer.groups, "offset_group": layer.offset_groups}
+    return graph.node("DeformConv", inputs, y_shape, **groups, **attributes)
+
+
 def linear(graph: Graph, layer: layers.Linear, x: Value) -> Value:
     """Gemm of a matrix; of more axes MatMul, and Add."""
     y_shape = layer.output_shape(x.shape)
@@ -263,6 +283,11 @@ def hardsigmoid(graph: Graph, layer: layers.Hardsigmoid, x: Value) -> Value:
     return graph.node("HardSigmoid", [x], x.shape, alpha=1 / 6, beta=0.5)
 
 
+def scale(graph: Graph, layer: layers.Scale, x: Value) -> Value:
+    """Mul by a number."""
+    return graph.node("Mul", [x, graph.number(layer.factor)], x.shape)
+
+
 def silu(graph: Graph, layer: layers.SiLU, x: Value) -> Value:
     """Mul by Sigmoid."""
     return graph.node("Mul", [x, graph.node("Sigmoid", [x], x.shape)], x.shape)
@@ -304,7 +329,10 @@ NODES: dict[type[Layer], Callable[[Graph, Layer, Value], Value]] = {
     layers.Mean: side_by_side("Mean"),
     layers.Concat: side_by_side("Concat", axis=1),
     layers.Gate: side_by_side("Mul"),
+    layers.SideHead: same,
+    layers.Scale: scale,
     layers.Conv2d: conv,
+    layers.DeformConv2d: deform_conv,
     layers.ConvTranspose2d: conv_transpose,
     layers.Linear: linear,
     BatchNorm: batch_norm,

@@ -8,7 +8,7 @@ from functools import wraps
 
 import numpy as np
 
-from fastconv.layers import Layer, last_layer
+from fastconv.layers import Layer, heads
 from fastconv.layers.base import join_names
 
 # Names in files that torchvision published before it renamed layers of its densenets, and what is read in their place.
@@ -30,7 +30,8 @@ def load_weights(
     strict : bool
         Whether missing and unexpected names are errors. Wrong shapes always are.
     new_head : bool
-        Leave the last layer of the model as it is, whatever the file has for it: to train for other classes.
+        Leave the layers that give scores (`fastconv.layers.heads`) as they are, whatever the file has for them: to
+        train for other classes.
 
     Returns
     -------
@@ -45,8 +46,7 @@ def load_weights(
         The file cannot be read.
     """
     arrays = _read(path)
-    name, layer = last_layer(model)
-    head = {join_names(name, key): array for key, array in layer.params.items()}
+    head = {join_names(name, key): array for name, layer in heads(model) for key, array in layer.params.items()}
     if new_head:
         arrays |= head
     try:

@@ -45,7 +45,7 @@ from fastconv.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d, Con
 from fastconv.layers.deform_conv import DeformConv2d
 from fastconv.layers.dense import Flatten, Linear
 from fastconv.layers.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d, StochasticDepth
-from fastconv.layers.finetune import freeze, last_layer, replace_head, unfreeze
+from fastconv.layers.finetune import freeze, heads, replace_head, unfreeze
 from fastconv.layers.fold import fold_batch_norm
 from fastconv.layers.norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from fastconv.layers.pool import (
@@ -159,7 +159,7 @@ __all__ = [
     "count_parameters",
     "fold_batch_norm",
     "freeze",
-    "last_layer",
+    "heads",
     "packed_bytes",
     "prepack",
     "receptive_field",

@@ -6,11 +6,13 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from fastconv.layers.base import Layer
+from fastconv.init import generator
+from fastconv.layers.base import Layer, join_names
 from fastconv.layers.conv import Conv2d
 from fastconv.layers.dense import Linear
+from fastconv.layers.side_heads import SideHead
 
-OUTPUTS = {Linear: "out_features", Conv2d: "out_channels"}  # the arguments that say how many scores a last layer gives
+SCORING = (Linear, Conv2d)  # what the last layer of a network may be
 
 
 def freeze(model: Layer, *patterns: str) -> list[str]:
@@ -47,52 +49,62 @@ def unfreeze(model: Layer, *patterns: str) -> list[str]:
     return _mark("unfreeze", model, patterns, lambda frozen, key: frozen - {key})
 
 
-def last_layer(model: Layer) -> tuple[str, Layer]:
-    """Return the name and the layer that gives a model's scores: its last `Linear` or convolution.
+def heads(model: Layer) -> list[tuple[str, Layer]]:
+    """Return the names and the layers that give scores: the last `Linear` or convolution, and that of each `SideHead`.
 
     Raises
     ------
     ValueError
-        It has none.
+        There is none.
     """
-    found = [(name, layer) for name, layer in model.named_layers() if isinstance(layer, tuple(OUTPUTS))]
+    named = list(model.named_layers())
+    sides = [(name, layer) for name, layer in named if isinstance(layer, SideHead)]
+    found = []
+    for start, part in [("", model), *sides]:
+        scoring = [(name, layer) for name, layer in part.named_layers() if isinstance(layer, SCORING)]
+        found += [(join_names(start, name), layer) for name, layer in scoring[-1:]]
     if not found:
-        raise ValueError(f"last_layer: there is no Linear and no convolution in {type(model).__name__}")
-    return found[-1]
+        raise ValueError(f"heads: there is no Linear and no convolution in {type(model).__name__}")
+    return found
 
 
-def replace_head(model: Layer, outputs: int, *, rng: np.random.Generator | int | None = None) -> str:
-    """Put a new layer in the place of the last `Linear` or convolution, to tell other classes apart.
+def replace_head(model: Layer, outputs: int, *, rng: np.random.Generator | int | None = None) -> list[str]:
+    """Put new layers in the place of those that give scores (`heads`), to tell other classes apart.
 
     Parameters
     ----------
     model : Layer
         Changed in place.
     outputs : int
-        Scores that it gives, of otherwise the same options.
+        Scores that the new layers give, of otherwise the same options.
     rng : Generator or int, optional
-        Where its parameters come from.
+        Where their parameters come from.
 
     Returns
     -------
-    str
-        Its name, which is that of the old one.
+    list of str
+        Their names, which are those of the old ones.
 
     Raises
     ------
     TypeError, ValueError
         There is no such layer, it is the model itself, or `outputs` is no number of outputs.
     """
-    name, old = last_layer(model)
-    if old is model:
+    found, rng = heads(model), generator(rng)
+    if any(old is model for _, old in found):
         raise ValueError("replace_head: the model is a single layer, which has no place in another")
+    new = {id(old): _with_outputs(old, outputs, rng) for _, old in found}
+    for _, parent in list(model.named_layers()):
+        parent.children |= {key: new[id(child)] for key, child in parent.children.items() if id(child) in new}
+    return [name for name, _ in found]
+
+
+def _with_outputs(old: Layer, outputs: int, rng: np.random.Generator) -> Layer:
+    """Return a fresh layer with the options of `old`, but for the number of outputs."""
     names = (p.name for p in inspect.signature(type(old)).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD)
-    size = next(argument for kind, argument in OUTPUTS.items() if isinstance(old, kind))
-    options = {argument: getattr(old, argument) for argument in names} | {size: outputs}
-    new = type(old)(**options, rng=rng).astype(old.params["weight"].dtype)
-    for _, parent in model.named_layers():
-        parent.children |= {key: new for key, child in parent.children.items() if child is old}
-    return name
+    size = "out_features" if isinstance(old, Linear) else "out_channels"
+    options = {name: getattr(old, name) for name in names} | {size: outputs}
+    return type(old)(**options, rng=rng).astype(old.params["weight"].dtype)
 
 
 def _mark(function: str, model: Layer, patterns: tuple[str, ...], change: Callable) -> list[str]:
