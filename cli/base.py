@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MISTAKE, INTERRUPTED = 2, 130  # exit codes
 LARGEST = 2**63 - 1
+SHOWN = 8  # names in a message, which is to stay a line
 
 
 class Program(click.Group):
@@ -101,7 +102,8 @@ class Name(click.ParamType):
         if value in known:
             return value
         near = get_close_matches(value.lower(), known, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        shown = ", ".join(known[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {shown}"
         raise click.UsageError(f"there is no {self.name} {value!r}; {hint}", ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

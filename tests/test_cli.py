@@ -238,7 +238,7 @@ def test_help_is_light():
 
 MISTAKES = [
     (["train", "lenett"], "there is no model 'lenett'; did you mean lenet"),
-    (["train", "vgg"], "there is no model 'vgg'; known: lenet, lenet5"),
+    (["train", "zzz"], "there is no model 'zzz'; known: perceptron, "),
     (["train", "lenet", "--data", "digit"], "there is no data set 'digit'; did you mean digits?"),
     (["train", "lenet", "--optimizer", "sdg"], "there is no optimizer 'sdg'; did you mean sgd?"),
     (["train", "lenet", "--epochs", "0"], "'--epochs': 0 is not between 1 and"),

@@ -8,6 +8,7 @@ from fastconv import ops, reference, runtime
 from fastconv.cpu import depthwise, direct, pixels, pointwise, transformed
 from fastconv.cpu.epilogue import EPILOGUE_FIELDS, PLAIN, Epilogue, ending_of, finished
 from fastconv.cpu.loop import Program, kernel
+from fastconv.cpu.points import winograd
 from fastconv.cpu.simd import VECTOR_BYTES, head, lanes, load, store, transpose_finished
 from fastconv.layers import BatchNorm2d, Conv2d, Identity, ReLU, ReLU6, Sequential, Sum
 from fastconv.testing import ConvCase, gradcheck, random_geometry
@@ -33,7 +34,8 @@ every_plan = pytest.mark.parametrize(("module", "case"), PLANS.values(), ids=PLA
 
 def computed(module, case, epilogue, x, w, b, addend):
     """Run a plan, whose output is guarded."""
-    plan = module.forward_plan(case.geometry, x.dtype, True, epilogue)
+    options = {"family": winograd(4, 3)} if module is transformed else {}
+    plan = module.forward_plan(case.geometry, x.dtype, True, epilogue, **options)
 
     def call(*arrays):
         plan(*arrays, *((addend,) if epilogue.added else ()))

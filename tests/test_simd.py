@@ -37,6 +37,7 @@ from fastconv.cpu.simd import (
     stream,
     sum_lanes,
     transpose,
+    transpose_finished,
 )
 from fastconv.cpu.simd_math import constant, floor, magnitude, nearest, scale_by_power, to_integers, with_sign
 
@@ -154,7 +155,14 @@ def squares(args, task, slot):
     transpose(args.x, n + 3, args.n, read, args.out + 5, n + 1, args.k + 2, write)
 
 
-KERNELS = {"values": values, "masks": masks, "integers": integers, "moves": moves, "picks": picks, "squares": squares}
+@kernel(**ARRAYS, n="int", k="int")
+def finished_squares(args, task, slot):
+    n = lanes(args.x)
+    read, write, low, high = head(args.x, args.k), span(args.x, 1, n), splat(args.x, -0.5), splat(args.x, 0.5)
+    transpose_finished(args.x, n + 3, args.n, read, args.out + 5, n + 1, args.k + 2, write, low, high, 0)
+
+
+KERNELS = {step.__name__: step for step in (values, masks, integers, moves, picks, squares, finished_squares)}
 
 
 def draw(dtype, seed):

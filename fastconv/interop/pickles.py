@@ -7,6 +7,7 @@ stands for it.
 
 import pickletools
 from collections.abc import Callable, Mapping
+from io import SEEK_END
 from typing import BinaryIO
 
 OPERATIONS = 1_000_000  # a file with more is refused: an operation of one byte can take a hundred bytes of memory
@@ -56,7 +57,7 @@ def read_pickle(
     """
     machine = _Machine(names, persistent, build)
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(_Within(stream))):
             if count == OPERATIONS:
                 raise ValueError(f"it has more than {OPERATIONS:,} operations")
             machine.step(opcode.name, argument)
@@ -65,6 +66,20 @@ def read_pickle(
     except (IndexError, KeyError, TypeError, OverflowError):
         pass
     raise ValueError("its operations make no sense together")
+
+
+class _Within:
+    """A stream that is never asked for more than it has: a damaged length would take as much memory."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream, self.tell, self.readline = stream, stream.tell, stream.readline
+        here = stream.tell()
+        self._end = stream.seek(0, SEEK_END)
+        stream.seek(here)
+
+    def read(self, count: int) -> bytes:
+        """Return so many bytes, or those that are left."""
+        return self._stream.read(min(count, self._end - self._stream.tell()))
 
 
 class _Machine:
