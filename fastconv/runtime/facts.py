@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fastconv.runtime.cache import cache_directory
-from fastconv.runtime.threads import cores, get_num_threads, threading_layer
+from fastconv.runtime.threads import cores, get_num_threads, settle_target, threading_layer
 
 
 @cache
@@ -36,9 +36,7 @@ def vector_bytes() -> int:
 
 def _target() -> tuple[str, str]:
     """Name and features of the processor that numba compiles for."""
-    # A chosen processor has its own features, not the host's, unless these are chosen as well.
-    if os.environ.get("NUMBA_CPU_NAME"):
-        os.environ.setdefault("NUMBA_CPU_FEATURES", "")
+    settle_target()
     import llvmlite.binding as llvm
     from numba import config
     from numba.core import codegen
