@@ -34,7 +34,7 @@ def pixel_shuffle(x: np.ndarray, upscale_factor: int) -> np.ndarray:
     TypeError, ValueError
         An argument has a wrong type, shape or value; the message names it.
     """
-    return _to_space("pixel_shuffle", x, "upscale_factor", upscale_factor, "CRD")
+    return _moved("pixel_shuffle", TO_SPACE, x, "upscale_factor", upscale_factor, "CRD")
 
 
 def pixel_shuffle_backward(dy: np.ndarray, x: np.ndarray, upscale_factor: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def pixel_shuffle_backward(dy: np.ndarray, x: np.ndarray, upscale_factor: int) -
     TypeError, ValueError
         An argument has a wrong type, shape or value; the message names it.
     """
-    return _to_space_backward("pixel_shuffle_backward", dy, x, "upscale_factor", upscale_factor, "CRD")
+    return _moved_back("pixel_shuffle_backward", TO_SPACE, dy, x, "upscale_factor", upscale_factor, "CRD")
 
 
 def pixel_unshuffle(x: np.ndarray, downscale_factor: int) -> np.ndarray:
@@ -82,7 +82,7 @@ def pixel_unshuffle(x: np.ndarray, downscale_factor: int) -> np.ndarray:
     TypeError, ValueError
         An argument has a wrong type, shape or value; the message names it.
     """
-    return _to_depth("pixel_unshuffle", x, "downscale_factor", downscale_factor, "CRD")
+    return _moved("pixel_unshuffle", TO_DEPTH, x, "downscale_factor", downscale_factor, "CRD")
 
 
 def pixel_unshuffle_backward(dy: np.ndarray, x: np.ndarray, downscale_factor: int) -> np.ndarray:
@@ -107,7 +107,7 @@ def pixel_unshuffle_backward(dy: np.ndarray, x: np.ndarray, downscale_factor: in
     TypeError, ValueError
         An argument has a wrong type, shape or value; the message names it.
     """
-    return _to_depth_backward("pixel_unshuffle_backward", dy, x, "downscale_factor", downscale_factor, "CRD")
+    return _moved_back("pixel_unshuffle_backward", TO_DEPTH, dy, x, "downscale_factor", downscale_factor, "CRD")
 
 
 def depth_to_space(x: np.ndarray, block_size: int, mode: str = "DCR") -> np.ndarray:
@@ -136,7 +136,7 @@ def depth_to_space(x: np.ndarray, block_size: int, mode: str = "DCR") -> np.ndar
     TypeError, ValueError
         An argument has a wrong type, shape or value; the message names it.
     """
-    return _to_space("depth_to_space", x, "block_size", block_size, mode)
+    return _moved("depth_to_space", TO_SPACE, x, "block_size", block_size, mode)
 
 
 def depth_to_space_backward(dy: np.ndarray, x: np.ndarray, block_size: int, mode: str = "DCR") -> np.ndarray:
@@ -161,7 +161,7 @@ def depth_to_space_backward(dy: np.ndarray, x: np.ndarray, block_size: int, mode
     TypeError, ValueError
         An argument has a wrong type, shape or value; the message names it.
     """
-    return _to_space_backward("depth_to_space_backward", dy, x, "block_size", block_size, mode)
+    return _moved_back("depth_to_space_backward", TO_SPACE, dy, x, "block_size", block_size, mode)
 
 
 def space_to_depth(x: np.ndarray, block_size: int, mode: str = "DCR") -> np.ndarray:
@@ -190,7 +190,7 @@ def space_to_depth(x: np.ndarray, block_size: int, mode: str = "DCR") -> np.ndar
     TypeError, ValueError
         An argument has a wrong type, shape or value; the message names it.
     """
-    return _to_depth("space_to_depth", x, "block_size", block_size, mode)
+    return _moved("space_to_depth", TO_DEPTH, x, "block_size", block_size, mode)
 
 
 def space_to_depth_backward(dy: np.ndarray, x: np.ndarray, block_size: int, mode: str = "DCR") -> np.ndarray:
@@ -215,44 +215,32 @@ def space_to_depth_backward(dy: np.ndarray, x: np.ndarray, block_size: int, mode
     TypeError, ValueError
         An argument has a wrong type, shape or value; the message names it.
     """
-    return _to_depth_backward("space_to_depth_backward", dy, x, "block_size", block_size, mode)
+    return _moved_back("space_to_depth_backward", TO_DEPTH, dy, x, "block_size", block_size, mode)
 
 
-def _to_space(op, x, name, block, mode):
+# Each way with what it makes of a shape, and the kernel that goes it; its gradient goes the other way.
+TO_SPACE = space_shape, rearrange.to_space, rearrange.to_depth
+TO_DEPTH = depth_shape, rearrange.to_depth, rearrange.to_space
+
+
+def _moved(op, way, x, name, block, mode):
+    shape, move, _ = way
     (x,) = reals(op, x=x)
     single, x = add_batch(4, x)
-    block, y_shape = space_shape(op, x.shape, name, block)
+    block, y_shape = shape(op, x.shape, name, block)
     y = runtime.empty(y_shape, x.dtype)
-    rearrange.to_space(x, y, block, _order(op, mode))
+    move(x, y, block, _order(op, mode))
     return remove_batch(single, y)
 
 
-def _to_space_backward(op, dy, x, name, block, mode):
+def _moved_back(op, way, dy, x, name, block, mode):
+    shape, _, move_back = way
     dy, x = reals(op, dy=dy, x=x)
     single, x, dy = add_batch(4, x, dy)
-    block, y_shape = space_shape(op, x.shape, name, block)
+    block, y_shape = shape(op, x.shape, name, block)
     check_gradient(op, dy.shape, y_shape)
     dx = runtime.empty(x.shape, x.dtype)
-    rearrange.to_depth(dy, dx, block, _order(op, mode))
-    return remove_batch(single, dx)
-
-
-def _to_depth(op, x, name, block, mode):
-    (x,) = reals(op, x=x)
-    single, x = add_batch(4, x)
-    block, y_shape = depth_shape(op, x.shape, name, block)
-    y = runtime.empty(y_shape, x.dtype)
-    rearrange.to_depth(x, y, block, _order(op, mode))
-    return remove_batch(single, y)
-
-
-def _to_depth_backward(op, dy, x, name, block, mode):
-    dy, x = reals(op, dy=dy, x=x)
-    single, x, dy = add_batch(4, x, dy)
-    block, y_shape = depth_shape(op, x.shape, name, block)
-    check_gradient(op, dy.shape, y_shape)
-    dx = runtime.empty(x.shape, x.dtype)
-    rearrange.to_space(dy, dx, block, _order(op, mode))
+    move_back(dy, dx, block, _order(op, mode))
     return remove_batch(single, dx)
 
 
